@@ -1,0 +1,63 @@
+"""What a set of labelled images is, in every module of the course."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+IMAGE_SIZE = 96
+
+# BloodMNIST's order, which is also the homework's.
+CLASS_NAMES = (
+    "basophil",
+    "eosinophil",
+    "erythroblast",
+    "immature granulocytes",
+    "lymphocyte",
+    "monocyte",
+    "neutrophil",
+    "platelet",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where images came from.
+
+    Attributes:
+        name: "homework", "mirror", "bloodmnist", "folder" or "drawn".
+        description: one line for the reader.
+        are_photographs: False for drawn cells only.
+        checksum: hex digest of the file (or folder listing) the images came from.
+    """
+
+    name: str
+    description: str
+    are_photographs: bool
+    checksum: str
+
+    @property
+    def caption(self) -> str:
+        """What every figure made from these images says: "photographs (mirror)", "drawn cells"."""
+        return f"photographs ({self.name})" if self.are_photographs else "drawn cells"
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Everything a source hands over, before any role is given.
+
+    Attributes:
+        images: uint8 (N, 96, 96, 3), RGB, 0-255; usually memory-mapped and read-only.
+        labels: int64 (N,), index into class_names.
+        class_names: one name a class.
+        source: where they came from.
+        official_split: str (N,) of "train", "val", "test" where the source fixes one, else None.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    source: Source
+    official_split: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)

@@ -1,0 +1,43 @@
+"""Writing files so that nothing is ever half-written: a temporary file first, then a rename."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from helpers.course import CourseError
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
+
+    Two runs that write the same file each write their own temporary file; the last rename wins
+    and both leave a whole file. On any error the temporary file is removed and `path` is as before.
+
+    Raises:
+        CourseError: if the folder is read-only or the disk is full.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+        )
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno is None or isinstance(error, FileNotFoundError):
+            raise
+        raise CourseError(
+            f"{path} could not be written ({error.strerror}): "
+            "free some disk space or choose a folder you may write to, then run again."
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -1,1 +1,6 @@
 """Helpers of the blood-cells course: the notebooks tell the story, these modules compute it."""
+
+import os
+
+# TensorFlow reads this when it is first imported; its start-up notes are no part of a lesson.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

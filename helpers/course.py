@@ -10,37 +10,67 @@ class CourseError(Exception):
 
 
 @dataclass(frozen=True)
+class Budget:
+    """How much one kind of training may use: most training images (None: all) and most epochs."""
+
+    train_images: int | None
+    max_epochs: int
+
+
+@dataclass(frozen=True)
 class Profile:
-    """How much one run does.
+    """How much one run of a notebook does.
 
     Attributes:
-        name: "quick" or "full".
-        train_images: most images a network trains on; None for all of them.
+        name: "quick" (a first run, and continuous integration) or "full" (the real thing).
+        train_images: most training images anything may use; None for all of them.
+        scratch: budget of a network trained from random weights.
+        deep_scratch: the same for the VGG-like network, by far the slowest to train.
+        head: budget of a head on cached features.
+        finetune: budget of a full-size fine-tuning.
+        subset: budget of each variant in a comparison, on one fixed subset of the training images.
         evaluation_images: most images in each evaluation set; None for all of them.
-        max_epochs: cap on epochs of a network trained from scratch.
-        head_epochs: cap on epochs of a head on cached features.
-        finetune_epochs: cap on epochs of a fine-tuning.
-        subset_images: size of the fixed subset on which variants are compared.
-        subset_epochs: epochs of each of those comparisons.
-        seeds: seeds of every cheap experiment.
-        training_minutes: cap on one training's wall-clock time, in minutes.
+        seeds: seeds of experiments that are cheap enough to repeat.
+        training_minutes: no training starts another epoch after this many minutes.
     """
 
     name: str
     train_images: int | None
+    scratch: Budget
+    deep_scratch: Budget
+    head: Budget
+    finetune: Budget
+    subset: Budget
     evaluation_images: int | None
-    max_epochs: int
-    head_epochs: int
-    finetune_epochs: int
-    subset_images: int
-    subset_epochs: int
     seeds: tuple[int, ...]
     training_minutes: float
 
 
 PROFILES = {
-    "quick": Profile("quick", 1200, 400, 6, 30, 2, 400, 1, (0,), 1.5),
-    "full": Profile("full", None, None, 1000, 200, 15, 3000, 8, (0, 1, 2), 60.0),
+    "quick": Profile(
+        name="quick",
+        train_images=1200,
+        scratch=Budget(None, 6),
+        deep_scratch=Budget(400, 2),
+        head=Budget(None, 30),
+        finetune=Budget(None, 2),
+        subset=Budget(320, 1),
+        evaluation_images=240,
+        seeds=(0,),
+        training_minutes=1.5,
+    ),
+    "full": Profile(
+        name="full",
+        train_images=None,
+        scratch=Budget(None, 1000),
+        deep_scratch=Budget(None, 1000),
+        head=Budget(None, 200),
+        finetune=Budget(None, 15),
+        subset=Budget(3000, 8),
+        evaluation_images=None,
+        seeds=(0, 1, 2),
+        training_minutes=60.0,
+    ),
 }
 
 
@@ -65,6 +95,31 @@ def root() -> Path:
     """
     checkout = Path(__file__).resolve().parent.parent
     return checkout if (checkout / "notebooks").is_dir() else Path.cwd()
+
+
+def mirror() -> str | None:
+    """Return BLOODCELLS_MIRROR as an http(s) URL without final slash, or an absolute folder.
+
+    A relative folder counts from the course's folder, so that it means the same in every notebook.
+    None if the variable is not set.
+    """
+    named = os.environ.get("BLOODCELLS_MIRROR", "").strip()
+    if not named:
+        return None
+    if named.startswith(("http://", "https://")):
+        return named.rstrip("/")
+    return str((root() / Path(named).expanduser()).resolve())
+
+
+def output_folder(profile_name: str, source_name: str, are_photographs: bool) -> Path:
+    """Return where a run's figures, tables and records go.
+
+    Only a full run on photographs writes to the committed report/; every other run writes to
+    build/<source>-<profile>/.
+    """
+    if profile_name == "full" and are_photographs:
+        return _made(root() / "report")
+    return _made(build_folder() / f"{source_name}-{profile_name}")
 
 
 def data_folder() -> Path:

@@ -1,0 +1,44 @@
+# `make course` is the first thing to type; `make test` the second. Both set up all they need.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.installed
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: course notebooks pair test lint bench clean
+
+course: $(READY)  ## environment, images, all notebooks in the quick profile, figures into build/
+	COURSE_PROFILE=quick $(BIN)/python -m helpers.notebooks run
+
+notebooks: $(READY)  ## all notebooks in the full profile, outputs stored in notebooks/
+	COURSE_PROFILE=full $(BIN)/python -m helpers.notebooks store
+
+pair: $(READY)  ## every .ipynb made anew from its .py
+	$(BIN)/python -m helpers.notebooks pair
+
+# Without a mirror the tests use drawn cells: a test never downloads.
+test: $(READY) lint  ## unit tests, then every notebook through nbval, quick profile
+	COURSE_PROFILE=quick $(TEST_SOURCE) $(BIN)/python -m pytest tests
+	COURSE_PROFILE=quick TQDM_DISABLE=1 $(TEST_SOURCE) $(BIN)/python -m pytest --nbval \
+		--nbval-current-env --nbval-cell-timeout=600 --durations=10 notebooks/$(NOTEBOOK)
+
+TEST_SOURCE := $(if $(BLOODCELLS_MIRROR)$(BLOODCELLS_SOURCE),,BLOODCELLS_SOURCE=drawn)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(READY)  ## two ways of doing a thing, compared in one run
+	$(BIN)/python -m helpers.benchmark
+
+clean:  ## everything a run leaves behind; data/ is kept
+	rm -rf build
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "This course needs Python 3.11, 3.12 or 3.13 (TensorFlow has no wheels for Python %d.%d): run `make PYTHON=python3.12 course`." % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@

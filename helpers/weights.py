@@ -16,12 +16,12 @@ import numpy as np
 import requests
 from keras.src.applications import efficientnet
 
-from helpers.course import CourseError, data_folder
+from helpers.course import CourseError, data_folder, mirror
 from helpers.downloads import download, reachable
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
-KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications/"
+KERAS_HOST = "https://storage.googleapis.com"
 
 # ImageNet's mean and standard deviation a channel (RGB), pixels in 0-1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -42,7 +42,6 @@ class Backbone:
     Attributes:
         name: key in BACKBONES and value of BLOODCELLS_BACKBONE.
         title: as printed in text and figures.
-        channels: of its last feature map, hence of its pooled features.
         preprocessing: what a pixel in 0-255 becomes before the first convolution.
         input_range: smallest and largest value that the first convolution can see.
         in_keras: whether Keras' own constructor preprocesses; else `load_backbone` adds it.
@@ -53,7 +52,6 @@ class Backbone:
 
     name: str
     title: str
-    channels: int
     preprocessing: str
     input_range: tuple[float, float]
     in_keras: bool
@@ -71,7 +69,6 @@ BACKBONES = {
         Backbone(
             "efficientnet_lite0",
             "EfficientNet-Lite0",
-            1280,
             "(pixel - 127) / 128",
             (-127 / 128, 1.0),
             in_keras=False,
@@ -80,7 +77,6 @@ BACKBONES = {
         Backbone(
             "mobilenet_v3_small",
             "MobileNetV3-Small",
-            576,
             "pixel / 127.5 - 1",
             (-1.0, 1.0),
             in_keras=True,
@@ -90,7 +86,6 @@ BACKBONES = {
         Backbone(
             "mobilenet_v3_large",
             "MobileNetV3-Large",
-            960,
             "pixel / 127.5 - 1",
             (-1.0, 1.0),
             in_keras=True,
@@ -100,7 +95,6 @@ BACKBONES = {
         Backbone(
             "efficientnet_b0",
             "EfficientNetB0",
-            1280,
             _STANDARDISED,
             _STANDARDISED_RANGE,
             in_keras=True,
@@ -110,7 +104,6 @@ BACKBONES = {
         Backbone(
             "efficientnet_b4",
             "EfficientNetB4",
-            1792,
             _STANDARDISED,
             _STANDARDISED_RANGE,
             in_keras=True,
@@ -120,7 +113,6 @@ BACKBONES = {
         Backbone(
             "resnet50",
             "ResNet50",
-            2048,
             "channels in BGR order, each minus ImageNet's mean",
             (-123.68, 255 - 103.939),
             in_keras=False,
@@ -130,7 +122,6 @@ BACKBONES = {
         Backbone(
             "densenet121",
             "DenseNet121",
-            1024,
             _STANDARDISED,
             _STANDARDISED_RANGE,
             in_keras=False,
@@ -174,11 +165,12 @@ def why_unavailable(name: str) -> str | None:
     Takes seconds at most: an unreachable host is tried once a run.
 
     Raises:
-        CourseError: if no backbone has that name, or BLOODCELLS_MIRROR names no folder.
+        CourseError: if no backbone has that name, or the mirror that BLOODCELLS_MIRROR names
+            is not there.
     """
     backbone = find_backbone(name)
     if backbone.keras_name is None:
-        if _lite0_path().exists():
+        if _lite0_path():
             return None
         return (
             f"{backbone.title}'s weights are not installed: "
@@ -196,7 +188,7 @@ def available_backbones() -> list[str]:
     """Return the names of the backbones whose ImageNet weights can be had here.
 
     Raises:
-        CourseError: if BLOODCELLS_MIRROR names no folder.
+        CourseError: if the mirror that BLOODCELLS_MIRROR names is not there.
     """
     return [name for name in BACKBONES if why_unavailable(name) is None]
 
@@ -296,37 +288,39 @@ def _rebuild_tensor(storage, offset, size, stride, *_) -> np.ndarray:
     )
 
 
+# A storage's class is stood for by its NumPy dtype.
+_ALLOWED_GLOBALS = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch", "FloatStorage"): "<f4",
+    ("torch", "LongStorage"): "<i8",
+}
+
+
 class _StateDictUnpickler(pickle.Unpickler):
     """Unpickles a state dict whose storages are NumPy arrays, filled in afterwards."""
-
-    GLOBALS = {  # noqa: RUF012
-        ("collections", "OrderedDict"): OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-        ("torch", "FloatStorage"): "<f4",
-        ("torch", "LongStorage"): "<i8",
-    }
 
     def __init__(self, file: BinaryIO, storages: dict[str, np.ndarray]):
         super().__init__(file)
         self.file_name, self.storages = file.name, storages
 
     def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in self.GLOBALS:
+        if (module, name) not in _ALLOWED_GLOBALS:
             raise CourseError(
                 f"{self.file_name} asks for {module}.{name}, which no file of weights needs: "
                 "it was not loaded; get it again from a source you trust."
             )
-        return self.GLOBALS[module, name]
+        return _ALLOWED_GLOBALS[module, name]
 
     def persistent_load(self, pid: tuple) -> np.ndarray:
         _, dtype, key, _, count, _ = pid
         return self.storages.setdefault(key, np.empty(count, dtype))
 
 
-def _lite0_path() -> Path:
+def _lite0_path() -> Path | None:
     package = importlib.util.find_spec(LITE0_PACKAGE)
-    folder = Path(package.origin).parent if package else Path(LITE0_PACKAGE)
-    return folder / LITE0_FILE
+    path = Path(package.origin).parent / LITE0_FILE if package else None
+    return path if path and path.is_file() else None
 
 
 def _lite0(inputs: keras.KerasTensor, include_top: bool) -> keras.Model:
@@ -341,14 +335,13 @@ def _lite0(inputs: keras.KerasTensor, include_top: bool) -> keras.Model:
         default_size=224,
         activation="relu6",
         blocks_args=blocks,
-        name="efficientnet_lite0",
         include_top=include_top,
         weights=None,
         input_tensor=inputs,
         classifier_activation=None,
     )
     _set_normalization(network, [127 / 255] * 3, [128 / 255] * 3)
-    return network
+    return keras.Model(inputs, network.output, name="efficientnet_lite0")
 
 
 def _convert_lite0(state: dict[str, np.ndarray], network: keras.Model) -> None:
@@ -427,21 +420,20 @@ def _in_keras_cache(backbone: Backbone) -> bool:
 
 @functools.cache
 def _keras_host_reachable() -> bool:
-    smallest = f"mobilenet_v3/{BACKBONES['mobilenet_v3_small'].keras_file}"
-    return reachable(KERAS_HOST + smallest, seconds=3)
+    smallest = BACKBONES["mobilenet_v3_small"].keras_file
+    folder = f"{KERAS_HOST}/tensorflow/keras-applications/mobilenet_v3"
+    return reachable(f"{folder}/{smallest}", seconds=3)
 
 
 def _mirror() -> str | Path | None:
-    """Return the mirror's URL or folder, or None where none is named."""
-    named = os.environ.get("BLOODCELLS_MIRROR")
-    if not named:
-        return None
-    if named.startswith(("http://", "https://")):
-        return named.rstrip("/")
-    folder = Path(named).expanduser()
+    """Return the mirror's URL or its folder, or None where none is named."""
+    named = mirror()
+    if named is None or named.startswith("http"):
+        return named
+    folder = Path(named)
     if not folder.is_dir():
         raise CourseError(
-            f"BLOODCELLS_MIRROR is {named!r}, where there is no folder: "
+            f"BLOODCELLS_MIRROR names {folder}, where there is no folder: "
             "correct it, or unset it to use the official hosts."
         )
     return folder
@@ -452,33 +444,35 @@ def _mirror_path(backbone: Backbone) -> str:
 
 
 def _on_mirror(backbone: Backbone) -> bool:
-    mirror, path = _mirror(), _mirror_path(backbone)
-    if isinstance(mirror, Path):
-        return (mirror / path).is_file()
-    return mirror is not None and (path in _mirror_sums(mirror) or reachable(f"{mirror}/{path}", 3))
+    place, path = _mirror(), _mirror_path(backbone)
+    if isinstance(place, Path):
+        return (place / path).is_file()
+    if place is None:
+        return False
+    return path in _mirror_sums(place) or reachable(f"{place}/{path}", seconds=3)
 
 
 def _from_mirror(backbone: Backbone) -> Path:
-    """Return the mirror's file of weights, downloaded if need be, checked if the mirror says how."""
-    mirror, path = _mirror(), _mirror_path(backbone)
-    sha256 = _mirror_sums(mirror).get(path)
-    if isinstance(mirror, Path):
-        local = mirror / path
+    """Return the mirror's file of weights, downloaded if need be, checked where sums are listed."""
+    place, path = _mirror(), _mirror_path(backbone)
+    sha256 = _mirror_sums(place).get(path)
+    if isinstance(place, Path):
+        local = place / path
         if sha256:
             _check_sha256(local, sha256)
         return local
     local = data_folder() / path
-    download(f"{mirror}/{path}", local, sha256=sha256)
+    download(f"{place}/{path}", local, sha256=sha256)
     return local
 
 
-def _mirror_sums(mirror: str | Path) -> dict[str, str]:
-    """Return the hex digests that the mirror lists, by path; empty where it lists none."""
-    if isinstance(mirror, Path):
-        listing = mirror / "SHA256SUMS"
+def _mirror_sums(place: str | Path) -> dict[str, str]:
+    """Return the hex digests that a mirror lists, by path; empty where it lists none."""
+    if isinstance(place, Path):
+        listing = place / "SHA256SUMS"
         text = listing.read_text() if listing.exists() else ""
     else:
-        text = _text_at(f"{mirror}/SHA256SUMS")
+        text = _text_at(f"{place}/SHA256SUMS")
     return {path: digest for digest, path in re.findall(r"^([0-9a-f]{64})[ *]+(\S.*)$", text, re.M)}
 
 
@@ -486,8 +480,11 @@ def _mirror_sums(mirror: str | Path) -> dict[str, str]:
 def _text_at(url: str) -> str:
     try:
         response = requests.get(url, timeout=3)
-    except requests.RequestException:
-        return ""
+    except requests.RequestException as error:
+        raise CourseError(
+            f"{url} can't be reached: correct BLOODCELLS_MIRROR, "
+            "or unset it to use the official hosts."
+        ) from error
     return response.text if response.ok else ""
 
 

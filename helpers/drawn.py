@@ -385,31 +385,31 @@ class Morphology:
 MORPHOLOGIES = {
     BASOPHIL: Morphology(
         radius=(30, 2.5),
-        outline=(1.2, 22),
+        outline=(1.0, 26),
         cytoplasm=((0.80, 0.66, 0.92), (0.72, 0.58, 0.86)),
         nucleus=_basophil_nucleus,
         chromatin=((0.33, 0.18, 0.58), (0.52, 0.36, 0.74)),
         chromatin_wavelength=7,
         granule=(0.22, 0.10, 0.44),
         granule_spacing=4.5,
-        granule_share=(0.3, 0.65),
+        granule_share=(0.65, 0.95),
         granules_over_nucleus=0.85,
     ),
     EOSINOPHIL: Morphology(
         radius=(33, 2.5),
-        outline=(1.2, 26),
+        outline=(0.9, 30),
         cytoplasm=((0.90, 0.80, 0.90), (0.82, 0.72, 0.86)),
         nucleus=_eosinophil_nucleus,
         chromatin=((0.28, 0.17, 0.55), (0.47, 0.34, 0.74)),
         chromatin_wavelength=6,
         granule=(0.80, 0.50, 0.52),
         granule_spacing=3.5,
-        granule_share=(0.5, 0.85),
+        granule_share=(0.65, 0.95),
         granules_over_nucleus=0.1,
     ),
     ERYTHROBLAST: Morphology(
         radius=(22, 3.0),
-        outline=(1.2, 20),
+        outline=(1.0, 24),
         cytoplasm=((0.60, 0.60, 0.88), (0.83, 0.76, 0.84)),
         nucleus=_erythroblast_nucleus,
         chromatin=((0.16, 0.09, 0.40), (0.30, 0.20, 0.55)),
@@ -417,19 +417,19 @@ MORPHOLOGIES = {
     ),
     IG: Morphology(
         radius=(35, 3.5),
-        outline=(1.6, 28),
+        outline=(1.2, 32),
         cytoplasm=((0.80, 0.72, 0.93), (0.62, 0.62, 0.92)),
         nucleus=_immature_nucleus,
         chromatin=((0.36, 0.20, 0.58), (0.56, 0.40, 0.74)),
         chromatin_wavelength=4.5,
         granule=(0.46, 0.24, 0.62),
         granule_spacing=3.0,
-        granule_share=(0.12, 0.45),
+        granule_share=(0.35, 0.8),
         granules_over_nucleus=0.35,
     ),
     LYMPHOCYTE: Morphology(
         radius=(25, 3.0),
-        outline=(1.2, 24),
+        outline=(0.9, 28),
         cytoplasm=((0.55, 0.62, 0.94), (0.72, 0.74, 0.97)),
         nucleus=_lymphocyte_nucleus,
         chromatin=((0.24, 0.13, 0.48), (0.44, 0.31, 0.68)),
@@ -437,26 +437,26 @@ MORPHOLOGIES = {
     ),
     MONOCYTE: Morphology(
         radius=(38, 3.5),
-        outline=(3.2, 30),
+        outline=(2.6, 34),
         cytoplasm=((0.66, 0.66, 0.88), (0.76, 0.73, 0.90)),
         nucleus=_monocyte_nucleus,
         chromatin=((0.36, 0.22, 0.60), (0.56, 0.42, 0.78)),
         chromatin_wavelength=8,
         granule=(0.58, 0.50, 0.78),
         granule_spacing=2.5,
-        granule_share=(0.05, 0.3),
+        granule_share=(0.1, 0.5),
         most_vacuoles=6,
     ),
     NEUTROPHIL: Morphology(
         radius=(32, 2.5),
-        outline=(1.4, 26),
+        outline=(1.0, 30),
         cytoplasm=((0.92, 0.85, 0.91), (0.84, 0.75, 0.86)),
         nucleus=_neutrophil_nucleus,
         chromatin=((0.26, 0.15, 0.52), (0.46, 0.33, 0.72)),
         chromatin_wavelength=6,
         granule=(0.68, 0.50, 0.70),
         granule_spacing=2.5,
-        granule_share=(0.05, 0.35),
+        granule_share=(0.25, 0.7),
         granules_over_nucleus=0.05,
     ),
     PLATELET: Morphology(
@@ -468,7 +468,7 @@ MORPHOLOGIES = {
         chromatin_wavelength=6,
         granule=(0.36, 0.20, 0.60),
         granule_spacing=3.5,
-        granule_share=(0.35, 0.7),
+        granule_share=(0.55, 0.9),
     ),
 }
 
@@ -586,7 +586,7 @@ def _photograph(
     light = np.exp(-np.maximum(density @ mixing.astype(np.float32), 0))
 
     lamp = np.array([226, 228, 243] if second_acquisition else [253, 230, 205])
-    lamp = (lamp + rng.normal(0, 3, 3)) * rng.uniform(0.8, 1.0)
+    lamp = (lamp + rng.normal(0, 3, 3)) * rng.uniform(0.86, 1.0)
     x, y = _grid()
     angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.16)
     across = (np.cos(angle) * x + np.sin(angle) * y) / IMAGE_SIZE

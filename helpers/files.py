@@ -23,9 +23,8 @@ def replaced(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
-        )
+        # The whole name comes last: some writers insist on an ending such as .weights.h5.
+        handle, name = tempfile.mkstemp(prefix=".", suffix=f"-{path.name}", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary

@@ -139,6 +139,7 @@ def fit(
             epochs=epoch + 1,
             validation_data=validation_batches,
             class_weight=class_weights,
+            shuffle=False,
             verbose=0,
         ).history
         for curve in CURVES:

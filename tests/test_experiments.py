@@ -1,0 +1,79 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from helpers import course, drawn, experiments
+from helpers.course_data import CourseData, ImageSet
+from helpers.dataset import CLASS_NAMES, Source
+from helpers.experiments import Experiment
+
+TINY = course.Budget(48, 2)
+SCRATCH = Experiment("toy_cnn", "small_cnn", budget="scratch", batch_size=16)
+HEAD = Experiment("toy_head", "efficientnet_lite0", budget="head", freeze="all", batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def data():
+    labels = np.arange(96) % 8
+    images = ImageSet(drawn.draw_cells(labels, seed=0), labels)
+    few = images.rows(np.arange(16))
+    profile = dataclasses.replace(
+        course.PROFILES["quick"], name="test", scratch=TINY, head=TINY, subset=TINY
+    )
+    sets = {"train": images, "validation": few, "test": few}
+    source = Source("drawn", "drawn cells", False, "0")
+    return CourseData(sets, CLASS_NAMES, source, profile, "fingerprint")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "build_folder", lambda: tmp_path)
+
+
+def test_a_finished_experiment_is_not_run_again(data, monkeypatch):
+    first = experiments.run(SCRATCH, data)
+    assert first.train_images == 48
+    assert set(first.logits) == {"validation", "test"}
+    monkeypatch.setattr(experiments, "_train", None)
+    again = experiments.run(SCRATCH, data)
+    np.testing.assert_array_equal(first.logits["test"], again.logits["test"])
+    with pytest.raises(TypeError):
+        experiments.run(SCRATCH, data, force=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": 2e-3},
+        {"seed": 1},
+        {"augmentation": "mild"},
+        {"offline_options": {"magnitude": 0.6}},
+    ],
+)
+def test_every_setting_makes_another_experiment(data, change):
+    changed = SCRATCH.variant(SCRATCH.name, **change)
+    assert experiments._folder(changed, data) != experiments._folder(SCRATCH, data)
+
+
+def test_other_images_make_another_experiment(data):
+    other = dataclasses.replace(data, fingerprint="other")
+    assert experiments._folder(SCRATCH, other) != experiments._folder(SCRATCH, data)
+
+
+def test_a_trained_head_predicts_from_images_what_it_did_from_features(data):
+    outcome = experiments.run(HEAD, data)
+    model = experiments.load_trained(HEAD, data)
+    logits = model.predict(data["test"].images, verbose=0)
+    np.testing.assert_allclose(logits, outcome.logits["test"], atol=1e-3)
+
+
+def test_fine_tuning_starts_from_the_trained_head_and_may_be_repeated(data):
+    tuned = Experiment("toy_tuned", "efficientnet_lite0", "subset", freeze="block6a", batch_size=16)
+    outcome = experiments.run(tuned, data)
+    # The compiled network is kept and reset: a second run must begin where the first did.
+    again = experiments.run(tuned, data, force=True)
+    np.testing.assert_allclose(outcome.history["loss"], again.history["loss"], rtol=1e-3)
+    model = experiments.load_trained(tuned, data)
+    logits = model.predict(data["test"].images, verbose=0)
+    np.testing.assert_allclose(logits, outcome.logits["test"], atol=1e-3)

@@ -1,0 +1,105 @@
+import keras
+import numpy as np
+import pytest
+
+from helpers import training
+from helpers.training import Batches
+
+
+def coloured(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Images whose class is their colour, with noise: learnable in a few steps."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, count)
+    images = rng.integers(0, 120, (count, 8, 8, 3))
+    images[np.arange(count), :, :, labels] += 100
+    return images.astype(np.uint8), labels
+
+
+def tiny_model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+    model = keras.Sequential([*layers, keras.layers.Dense(3)])
+    training.compile_model(model, "adam", 0.01)
+    return model
+
+
+def fit(folder, model=None, max_epochs=4, **changes):
+    train, validation = coloured(64), coloured(32, seed=1)
+    settings = {"name": "tiny", "max_minutes": 5, "patience": 50, **changes}
+    model = model or tiny_model()
+    batches = Batches(*train, batch_size=16, seed=0)
+    state = training.fit(
+        model, batches, Batches(*validation, 16), folder, max_epochs=max_epochs, **settings
+    )
+    return model, state
+
+
+def drawn(batches, epoch):
+    return np.concatenate([images.numpy() for images, _ in batches.shuffled(epoch)])
+
+
+def test_batches_repeat_by_seed_and_epoch_and_stay_uint8():
+    images, labels = coloured(50)
+    first, again, other = (Batches(images, labels, 16, seed) for seed in (0, 0, 1))
+    assert drawn(first, 3).dtype == np.uint8
+    np.testing.assert_array_equal(drawn(first, 3), drawn(again, 3))
+    assert not np.array_equal(drawn(first, 3), drawn(first, 4))
+    assert not np.array_equal(drawn(first, 3), drawn(other, 3))
+    assert sorted(map(bytes, drawn(first, 3))) == sorted(map(bytes, images))
+
+
+def test_labels_travel_with_their_images():
+    images, labels = coloured(50)
+    for batch, batch_labels in Batches(images, labels, 16, 0).shuffled(0):
+        means = batch.numpy().mean(axis=(1, 2))
+        np.testing.assert_array_equal(means.argmax(axis=1), batch_labels)
+
+
+def test_augmentation_gets_a_seed_that_is_the_images_own():
+    images, labels = coloured(50)
+    seen = []
+
+    def remember(batch, seeds):
+        seen.append(seeds)
+        return batch
+
+    batches = Batches(images, labels, 16, 0, augmenter=remember)
+    assert seen[0].shape == (None, 2)
+    assert next(iter(batches.shuffled(0)))[0].shape == (16, 8, 8, 3)
+
+
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path):
+    whole, expected = fit(tmp_path / "whole", max_epochs=4)
+    fit(tmp_path / "cut", max_epochs=2)
+    # As after a kill: the state says that it was not finished.
+    state_path = tmp_path / "cut" / "state.json"
+    state_path.write_text(
+        state_path.read_text().replace('"stopped_by": "epochs"', '"stopped_by": ""')
+    )
+    resumed, state = fit(tmp_path / "cut", max_epochs=4)
+    assert state["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-5)
+    for first, second in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6)
+
+
+def test_early_stopping_keeps_the_best_weights(tmp_path):
+    model = tiny_model()
+    # A learning rate of this size makes the validation loss rise again.
+    training.compile_model(model, "adam", 3.0)
+    model, state = fit(tmp_path, model, max_epochs=60, patience=3)
+    assert state["stopped_by"] == "patience"
+    assert len(state["val_loss"]) == state["best_epoch"] + 3
+    images, labels = coloured(32, seed=1)
+    loss = model.evaluate(images, labels, verbose=0)[0]
+    assert loss == pytest.approx(min(state["val_loss"]), rel=1e-4)
+
+
+def test_time_is_a_reason_to_stop(tmp_path):
+    _, state = fit(tmp_path, max_minutes=0)
+    assert (state["stopped_by"], len(state["loss"])) == ("time", 1)
+
+
+def test_balanced_weights_pull_every_class_alike():
+    labels = np.array([0] * 6 + [2] * 2)
+    weights = training.balanced_class_weights(labels)
+    assert weights == {0: pytest.approx(8 / 12), 2: pytest.approx(8 / 4)}

@@ -4,7 +4,6 @@ Images are uint8 (N, 96, 96, 3) and may be memory-mapped: they are read in chunk
 """
 
 import hashlib
-from collections.abc import Iterator
 
 import numpy as np
 import scipy.fft
@@ -12,6 +11,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import DBSCAN
 from sklearn.neighbors import NearestNeighbors
+
+from helpers.inspection import thumbnails
 
 CHUNK = 512
 
@@ -27,7 +28,9 @@ MAX_DIFFERENCE = 5.0
 # A photograph may have a natural twin or two; a picture somebody planted comes in dozens.
 SMALLEST_PLANTED_GROUP = 20
 
+# Pixels of border, and grey levels of red minus blue.
 BORDER = 8
+SMALLEST_GAP = 10
 
 
 def image_hashes(images: np.ndarray) -> np.ndarray:
@@ -98,11 +101,11 @@ def leakage(first: np.ndarray, second: np.ndarray, max_distance: int = 0) -> np.
     """
     if max_distance == 0:
         return np.isin(second, first)
-    leaked = [
-        (np.bitwise_count(chunk[:, None] ^ first[None]) <= max_distance).any(axis=1)
-        for chunk in _chunks(second)
-    ]
-    return np.concatenate(leaked) if leaked else np.zeros(0, bool)
+    leaked = np.zeros(len(second), bool)
+    for start in range(0, len(second), CHUNK):
+        distance = np.bitwise_count(second[start : start + CHUNK, None] ^ first[None])
+        leaked[start : start + CHUNK] = (distance <= max_distance).any(axis=1)
+    return leaked
 
 
 def perceptual_hashes(images: np.ndarray, crop: int = 96) -> np.ndarray:
@@ -121,14 +124,10 @@ def perceptual_hashes(images: np.ndarray, crop: int = 96) -> np.ndarray:
     Returns:
         uint64 (N,).
     """
-    hashes = np.empty(len(images), np.uint64)
-    for start in range(0, len(images), CHUNK):
-        grey = _centre(images[start : start + CHUNK], crop).astype(np.float32) @ LUMA
-        small = _block_means(grey[..., None], crop // 32)[..., 0]
-        frequencies = scipy.fft.dctn(small, axes=(1, 2), norm="ortho")[:, :8, :8].reshape(-1, 64)
-        bits = frequencies > np.median(frequencies[:, 1:], axis=1, keepdims=True)
-        hashes[start : start + CHUNK] = np.packbits(bits, axis=1).view(">u8")[:, 0]
-    return hashes
+    grey = thumbnails(_centre(images, crop), 32) @ LUMA
+    frequencies = scipy.fft.dctn(grey, axes=(1, 2), norm="ortho")[:, :8, :8].reshape(-1, 64)
+    bits = frequencies > np.median(frequencies[:, 1:], axis=1, keepdims=True)
+    return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
 def near_duplicates(hashes: np.ndarray, max_distance: int = MAX_DISTANCE) -> np.ndarray:
@@ -238,8 +237,8 @@ def bluish(colours: np.ndarray) -> np.ndarray:
 
     Red minus blue is split in two groups by Otsu's method (IEEE Trans. SMC 9, 1979), and the border
     is moved to the middle of the widest gap between the groups' medians. All False where there is
-    no such minority: the bluer group is not the smaller one, or the two are not apart (the bulk of
-    one, 95 %, ends less than half the distance of the medians before the bulk of the other).
+    no such minority: the bluer group is not the smaller one, or the bulks of the two (their middle
+    90 %) are less than SMALLEST_GAP grey levels or less than twice the wider bulk apart.
 
     Args:
         colours: float (N, 3), RGB in 0-255: `background_colour`.
@@ -251,11 +250,12 @@ def bluish(colours: np.ndarray) -> np.ndarray:
     ordered = np.sort(warmth).astype(np.float64)
     lower, upper = np.split(ordered, [_otsu_count(ordered)])
     between = np.unique(ordered[(ordered >= np.median(lower)) & (ordered <= np.median(upper))])
-    widest = np.argmax(np.diff(between))
-    is_bluish = warmth <= (between[widest] + between[widest + 1]) / 2
-    blue, warm = warmth[is_bluish], warmth[~is_bluish]
-    apart = np.percentile(warm, 5) - np.percentile(blue, 95)
-    if len(blue) >= len(warm) or apart < (np.median(warm) - np.median(blue)) / 2:
+    before_gap = np.argmax(np.diff(between))
+    is_bluish = warmth <= between[before_gap : before_gap + 2].mean()
+    bulks = np.array([np.percentile(warmth[side], (5, 95)) for side in (is_bluish, ~is_bluish)])
+    gap = bulks[1, 0] - bulks[0, 1]
+    widest_bulk = np.diff(bulks).max()
+    if 2 * is_bluish.sum() >= len(warmth) or gap < max(SMALLEST_GAP, 2 * widest_bulk):
         return none
     return is_bluish
 
@@ -275,24 +275,11 @@ def _group_sizes(group_ids: np.ndarray) -> np.ndarray:
     return sizes[group]
 
 
-def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(array), CHUNK):
-        yield array[start : start + CHUNK]
-
-
 def _centre(images: np.ndarray, crop: int) -> np.ndarray:
     margin = (images.shape[1] - crop) // 2
     return images[:, margin : margin + crop, margin : margin + crop]
 
 
-def _block_means(images: np.ndarray, block: int) -> np.ndarray:
-    """Return float32 (N, height/block, width/block, channels)."""
-    count, height, width, channels = images.shape
-    blocks = (count, height // block, block, width // block, block, channels)
-    return images.reshape(blocks).mean(axis=(2, 4), dtype=np.float32)
-
-
 def _centre_patches(images: np.ndarray, crop: int) -> np.ndarray:
     """Return the centres reduced four times each way, flattened, float32 (N, features)."""
-    patches = [_block_means(_centre(chunk, crop), 4) for chunk in _chunks(images)]
-    return np.concatenate(patches).reshape(len(images), -1)
+    return thumbnails(_centre(images, crop), crop // 4).reshape(len(images), -1)

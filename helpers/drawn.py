@@ -154,8 +154,8 @@ def _draw_rows(
 def _draw_image(rng: np.random.Generator, label: int, second_acquisition: bool) -> np.ndarray:
     """Draw one field of view: uint8 (96, 96, 3)."""
     transmission = np.ones((IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.float32)
-    zoom = float(np.clip(rng.normal(1.0, 0.12), 0.72, 1.25))
-    centre = IMAGE_SIZE / 2 + rng.uniform(-13, 13, 2)
+    zoom = rng.uniform(0.72, 1.22)
+    centre = IMAGE_SIZE / 2 + rng.uniform(-16, 16, 2)
     radius = MORPHOLOGIES[label].draw_radius(rng) * zoom
     _paint_red_cells(transmission, rng, centre, radius, zoom)
     _paint_bystanders(transmission, rng, centre, radius, zoom)
@@ -384,89 +384,89 @@ class Morphology:
 
 MORPHOLOGIES = {
     BASOPHIL: Morphology(
-        radius=(30, 2.5),
+        radius=(30, 3.0),
         outline=(1.0, 26),
-        cytoplasm=((0.80, 0.66, 0.92), (0.72, 0.58, 0.86)),
+        cytoplasm=((0.86, 0.70, 0.92), (0.70, 0.62, 0.88)),
         nucleus=_basophil_nucleus,
-        chromatin=((0.33, 0.18, 0.58), (0.52, 0.36, 0.74)),
+        chromatin=((0.34, 0.19, 0.58), (0.56, 0.40, 0.76)),
         chromatin_wavelength=7,
-        granule=(0.22, 0.10, 0.44),
+        granule=(0.17, 0.08, 0.38),
         granule_spacing=4.5,
-        granule_share=(0.65, 0.95),
-        granules_over_nucleus=0.85,
+        granule_share=(0.6, 0.95),
+        granules_over_nucleus=0.9,
     ),
     EOSINOPHIL: Morphology(
-        radius=(33, 2.5),
+        radius=(33, 3.0),
         outline=(0.9, 30),
-        cytoplasm=((0.90, 0.80, 0.90), (0.82, 0.72, 0.86)),
+        cytoplasm=((0.93, 0.85, 0.90), (0.78, 0.76, 0.92)),
         nucleus=_eosinophil_nucleus,
-        chromatin=((0.28, 0.17, 0.55), (0.47, 0.34, 0.74)),
+        chromatin=((0.26, 0.16, 0.53), (0.50, 0.37, 0.76)),
         chromatin_wavelength=6,
-        granule=(0.80, 0.50, 0.52),
-        granule_spacing=3.5,
-        granule_share=(0.65, 0.95),
+        granule=(0.82, 0.46, 0.46),
+        granule_spacing=4.0,
+        granule_share=(0.5, 0.9),
         granules_over_nucleus=0.1,
     ),
     ERYTHROBLAST: Morphology(
         radius=(22, 3.0),
         outline=(1.0, 24),
-        cytoplasm=((0.60, 0.60, 0.88), (0.83, 0.76, 0.84)),
+        cytoplasm=((0.56, 0.57, 0.86), (0.83, 0.74, 0.80)),
         nucleus=_erythroblast_nucleus,
-        chromatin=((0.16, 0.09, 0.40), (0.30, 0.20, 0.55)),
+        chromatin=((0.13, 0.07, 0.36), (0.24, 0.16, 0.48)),
         chromatin_wavelength=7,
     ),
     IG: Morphology(
-        radius=(35, 3.5),
+        radius=(34, 4.0),
         outline=(1.2, 32),
-        cytoplasm=((0.80, 0.72, 0.93), (0.62, 0.62, 0.92)),
+        cytoplasm=((0.84, 0.76, 0.93), (0.60, 0.62, 0.92)),
         nucleus=_immature_nucleus,
-        chromatin=((0.36, 0.20, 0.58), (0.56, 0.40, 0.74)),
+        chromatin=((0.34, 0.19, 0.56), (0.56, 0.41, 0.74)),
         chromatin_wavelength=4.5,
-        granule=(0.46, 0.24, 0.62),
+        granule=(0.44, 0.18, 0.52),
         granule_spacing=3.0,
-        granule_share=(0.35, 0.8),
-        granules_over_nucleus=0.35,
+        granule_share=(0.45, 0.85),
+        granules_over_nucleus=0.4,
     ),
     LYMPHOCYTE: Morphology(
-        radius=(25, 3.0),
+        radius=(25, 3.5),
         outline=(0.9, 28),
-        cytoplasm=((0.55, 0.62, 0.94), (0.72, 0.74, 0.97)),
+        cytoplasm=((0.50, 0.60, 0.94), (0.74, 0.76, 0.97)),
         nucleus=_lymphocyte_nucleus,
-        chromatin=((0.24, 0.13, 0.48), (0.44, 0.31, 0.68)),
-        chromatin_wavelength=9,
+        chromatin=((0.24, 0.13, 0.48), (0.50, 0.37, 0.74)),
+        chromatin_wavelength=10,
     ),
     MONOCYTE: Morphology(
-        radius=(38, 3.5),
+        radius=(37, 4.0),
         outline=(2.6, 34),
-        cytoplasm=((0.66, 0.66, 0.88), (0.76, 0.73, 0.90)),
+        cytoplasm=((0.62, 0.64, 0.86), (0.82, 0.77, 0.89)),
         nucleus=_monocyte_nucleus,
-        chromatin=((0.36, 0.22, 0.60), (0.56, 0.42, 0.78)),
+        chromatin=((0.36, 0.23, 0.60), (0.62, 0.49, 0.82)),
         chromatin_wavelength=8,
-        granule=(0.58, 0.50, 0.78),
+        granule=(0.60, 0.55, 0.82),
         granule_spacing=2.5,
-        granule_share=(0.1, 0.5),
-        most_vacuoles=6,
+        granule_share=(0.1, 0.4),
+        most_vacuoles=9,
     ),
     NEUTROPHIL: Morphology(
-        radius=(32, 2.5),
+        radius=(32, 3.0),
         outline=(1.0, 30),
-        cytoplasm=((0.92, 0.85, 0.91), (0.84, 0.75, 0.86)),
+        cytoplasm=((0.93, 0.78, 0.80), (0.84, 0.78, 0.92)),
         nucleus=_neutrophil_nucleus,
-        chromatin=((0.26, 0.15, 0.52), (0.46, 0.33, 0.72)),
+        chromatin=((0.25, 0.15, 0.51), (0.49, 0.36, 0.74)),
         chromatin_wavelength=6,
-        granule=(0.68, 0.50, 0.70),
+        granule=(0.64, 0.46, 0.70),
         granule_spacing=2.5,
         granule_share=(0.25, 0.7),
         granules_over_nucleus=0.05,
     ),
     PLATELET: Morphology(
-        radius=(13, 2.0),
+        radius=(13, 2.5),
         outline=(1.5, 7),
-        cytoplasm=((0.74, 0.68, 0.92), (0.60, 0.52, 0.84)),
+        cytoplasm=((0.80, 0.74, 0.94), (0.62, 0.56, 0.86)),
         nucleus=None,
         chromatin=((0.30, 0.17, 0.55), (0.30, 0.17, 0.55)),
         chromatin_wavelength=6,
-        granule=(0.36, 0.20, 0.60),
+        granule=(0.34, 0.18, 0.58),
         granule_spacing=3.5,
         granule_share=(0.55, 0.9),
     ),
@@ -487,8 +487,9 @@ def _paint_cell(
     stretch = rng.uniform(0.93, 1.07)
     angle = rng.uniform(0, 2 * np.pi)
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-    x, y = (cosine * x + sine * y) * np.float32(stretch), (cosine * y - sine * x) / np.float32(
-        stretch
+    x, y = (
+        (cosine * x + sine * y) * np.float32(stretch),
+        (cosine * y - sine * x) / np.float32(stretch),
     )
     edge = np.hypot(x, y) - np.float32(radius)
     body = _inside(edge, 1.5)
@@ -503,7 +504,7 @@ def _paint_cell(
     if morphology.nucleus is not None:
         distance = _distance(x, y, radius * morphology.nucleus(rng), blend=0.8 * zoom)
         nucleus = _inside(distance + 0.4 * _noise(rng, 12 * zoom), 1.4) * body
-        pattern = 0.42 + 0.3 * _noise(rng, morphology.chromatin_wavelength * zoom)
+        pattern = 0.42 + 0.4 * _noise(rng, morphology.chromatin_wavelength * zoom)
         pattern -= 0.25 * np.exp(-((distance / 2) ** 2))
         chromatin = _between(*morphology.chromatin, np.clip(pattern, 0, 1))
         _cover(transmission, chromatin, nucleus)
@@ -535,13 +536,17 @@ def _paint_vacuoles(
 
 
 def _paint_red_cells(
-    transmission: np.ndarray, rng: np.random.Generator, centre: np.ndarray, radius: float, zoom: float
+    transmission: np.ndarray,
+    rng: np.random.Generator,
+    centre: np.ndarray,
+    radius: float,
+    zoom: float,
 ) -> None:
     """Paint red cells round the main cell, some partly under it."""
-    count = rng.integers(2, 11)
+    count = rng.integers(0, 14)
     places = rng.uniform(-12, IMAGE_SIZE + 12, (count, 2))
     away = np.hypot(*(places - centre).T) > radius + zoom * rng.uniform(2, 16, count)
-    colour = np.array([0.81, 0.74, 0.79]) + rng.normal(0, 0.02, 3)
+    colour = np.array([0.81, 0.74, 0.79]) ** rng.uniform(0.6, 1.5) + rng.normal(0, 0.02, 3)
     pallor = rng.uniform(0.2, 0.85)
     for place in places[away]:
         x, y = _warped(rng, place, 1.0 * zoom, 36 * zoom)
@@ -556,7 +561,11 @@ def _paint_red_cells(
 
 
 def _paint_bystanders(
-    transmission: np.ndarray, rng: np.random.Generator, centre: np.ndarray, radius: float, zoom: float
+    transmission: np.ndarray,
+    rng: np.random.Generator,
+    centre: np.ndarray,
+    radius: float,
+    zoom: float,
 ) -> None:
     """Paint, now and then, a stray platelet and a white cell cut by the image's edge."""
     if rng.random() < 0.25:
@@ -581,20 +590,20 @@ def _photograph(
 ) -> np.ndarray:
     """Return uint8 (96, 96, 3): stain, lamp, focus and sensor applied to transmission."""
     density = -np.log(np.maximum(transmission, 0.02))
-    strength = rng.uniform(0.7, 1.3) * np.exp(rng.normal(0, 0.12, 3))
-    mixing = np.diag(strength) + rng.normal(0, 0.03, (3, 3))
+    strength = rng.uniform(0.65, 1.3) * np.exp(rng.normal(0, 0.08, 3))
+    mixing = np.diag(strength) + rng.normal(0, 0.02, (3, 3))
     light = np.exp(-np.maximum(density @ mixing.astype(np.float32), 0))
 
-    lamp = np.array([226, 228, 243] if second_acquisition else [253, 230, 205])
-    lamp = (lamp + rng.normal(0, 3, 3)) * rng.uniform(0.86, 1.0)
+    lamp = np.array([222, 226, 245] if second_acquisition else [253, 230, 205])
+    lamp = (lamp + rng.uniform(-7, 7, 3)) * rng.uniform(0.78, 1.0)
     x, y = _grid()
-    angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.16)
+    angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.25)
     across = (np.cos(angle) * x + np.sin(angle) * y) / IMAGE_SIZE
     across -= across.mean()
     light *= (1 + slope * across.astype(np.float32))[..., None] * lamp.astype(np.float32)
 
-    light = _blurred(light, rng.uniform(0.0, 0.8))
-    light += rng.standard_normal(light.shape, dtype=np.float32) * np.float32(rng.uniform(1, 4))
+    light = _blurred(light, rng.uniform(0.0, 0.6))
+    light += rng.standard_normal(light.shape, dtype=np.float32) * np.float32(rng.uniform(1, 3))
     return np.clip(light + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -604,8 +613,6 @@ def _blurred(image: np.ndarray, amount: float) -> np.ndarray:
     middle = np.float32(1 - amount / 2)
     for axis in (0, 1):
         padded = np.pad(image, [(1, 1) if a == axis else (0, 0) for a in range(3)], mode="edge")
-        before, after = (
-            (padded[:-2], padded[2:]) if axis == 0 else (padded[:, :-2], padded[:, 2:])
-        )
+        before, after = (padded[:-2], padded[2:]) if axis == 0 else (padded[:, :-2], padded[:, 2:])
         image = middle * image + side * (before + after)
     return image

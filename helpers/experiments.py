@@ -12,6 +12,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import helpers.quiet_tensorflow  # noqa: F401
+
 import keras
 import numpy as np
 
@@ -247,10 +249,8 @@ def _fresh_network(experiment: Experiment, data: CourseData) -> keras.Model:
         model = FROM_SCRATCH[experiment.network](classes)
         training.compile_model(model, experiment.optimizer, experiment.learning_rate)
         return model
-    head = _trained_head(experiment, data) if experiment.head_first else None
-    if head is None:
-        keras.utils.set_random_seed(experiment.seed)
-        head = _new_head(experiment, classes)
+    first = _trained_head(experiment, data) if experiment.head_first else None
+    head = first or _new_head(experiment, classes)
     model, initial = _compiled_backbone(_structure(experiment), classes)
     for variable, value in zip(_state_of(model), initial, strict=True):
         variable.assign(value)
@@ -300,11 +300,12 @@ def _network(experiment: Experiment, classes: int) -> keras.Model:
 
 def _new_head(experiment: Experiment, classes: int) -> keras.Model:
     channels = _backbone(experiment.network).output_shape[-1]
+    # After the backbone, whose construction draws random numbers too.
+    keras.utils.set_random_seed(experiment.seed)
     return networks.head(channels, classes, **_head_settings(experiment))
 
 
 def _fresh_head(experiment: Experiment, data: CourseData) -> keras.Model:
-    keras.utils.set_random_seed(experiment.seed)
     model = _new_head(experiment, len(data.class_names))
     training.compile_model(model, experiment.optimizer, experiment.learning_rate)
     return model

@@ -107,6 +107,15 @@ def learning_curves(histories: dict[str, dict[str, list[float]]], heading: str) 
     return figure
 
 
+def training_curve(accuracy: list[float], heading: str) -> Figure:
+    """Show accuracy (0-1) on the training images by epoch."""
+    figure, axis = plt.subplots(figsize=(6.5, 2.8))
+    axis.plot(np.arange(1, len(accuracy) + 1), accuracy, "--", color=PALETTE[1])
+    axis.set(title=heading, xlabel="epoch", ylabel="training accuracy", ylim=(0, 1.02))
+    axis.yaxis.set_major_formatter("{x:.0%}")
+    return figure
+
+
 def accuracies(
     estimates: dict[str, dict[str, Estimate]],
     heading: str,

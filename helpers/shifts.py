@@ -155,7 +155,7 @@ def _sign(rng: np.random.Generator) -> float:
     return float(rng.choice((-1.0, 1.0)))
 
 
-# --- geometry -------------------------------------------------------------------------------------
+# --- geometry -----------------------------------------------------------------------------------
 
 
 def _resample(
@@ -207,18 +207,18 @@ def _rotation(image: np.ndarray, strength: float, rng: np.random.Generator) -> n
 def _shear(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     matrix = np.eye(2)
     row = rng.integers(2)
-    matrix[row, 1 - row] = _sign(rng) * 0.6 * strength
+    matrix[row, 1 - row] = _sign(rng) * 0.4 * strength
     return _affine(image, matrix, rng)
 
 
 @_operation("zoom", "geometry", "zoom")
 def _zoom(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    return _affine(image, np.eye(2) * 1.7 ** (_sign(rng) * strength), rng)
+    return _affine(image, np.eye(2) * 1.4 ** (_sign(rng) * strength), rng)
 
 
 @_operation("translation", "geometry", "translation")
 def _translation(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    angle, distance = rng.uniform(0, 2 * np.pi), 0.35 * strength * image.shape[0]
+    angle, distance = rng.uniform(0, 2 * np.pi), 0.25 * strength * image.shape[0]
     return _affine(image, np.eye(2), rng, (distance * np.sin(angle), distance * np.cos(angle)))
 
 
@@ -233,45 +233,45 @@ def _flip(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.nd
 def _perspective(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     rows, columns, centre = _centred_grid(image)
     angle = rng.uniform(0, 2 * np.pi)
-    slope = 0.4 * min(strength, 1.5) / np.hypot(*centre)
+    slope = 0.3 * min(strength, 2) / np.hypot(*centre)
     depth = 1 + slope * (rows * np.sin(angle) + columns * np.cos(angle))
     return _resample(image, rows / depth + centre[0], columns / depth + centre[1], rng)
 
 
 @_operation("elastic", "geometry", None)
 def _elastic(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Displace by a smooth random field (Simard et al. 2003), 3 px root mean square at 1."""
+    """Displace by a smooth random field (Simard et al. 2003), 2 px root mean square at 1."""
     field = ndimage.gaussian_filter(rng.standard_normal((2, *image.shape[:2])), (0, 7, 7))
-    field *= 3 * strength / np.sqrt(np.mean(field**2))
+    field *= 2 * strength / np.sqrt(np.mean(field**2))
     rows, columns = np.indices(image.shape[:2])
     return _resample(image, rows + field[0], columns + field[1], rng)
 
 
-# --- colour ---------------------------------------------------------------------------------------
+# --- colour -------------------------------------------------------------------------------------
 
 
 @_operation("brightness", "colour", "brightness")
 def _brightness(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    return _uint8(image + _sign(rng) * 80 * strength)
+    return _uint8(image + _sign(rng) * 55 * strength)
 
 
 @_operation("contrast", "colour", "contrast")
 def _contrast(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     mean = (image @ LUMA).mean()
-    return _uint8(mean + (image - mean) * 2.5 ** (_sign(rng) * strength))
+    return _uint8(mean + (image - mean) * 1.9 ** (_sign(rng) * strength))
 
 
 @_operation("saturation", "colour", "saturation")
 def _saturation(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     grey = (image @ LUMA)[..., None]
-    factor = 1 - min(strength, 1) if rng.random() < 0.5 else 1 + 1.5 * strength
+    factor = 1 - min(0.8 * strength, 1) if rng.random() < 0.5 else 1 + strength
     return _uint8(grey + (image - grey) * factor)
 
 
 @_operation("hue", "colour", "hue")
 def _hue(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Rotate colours about the grey axis, by 60 degrees at strength 1."""
-    angle = _sign(rng) * strength * np.pi / 3
+    """Rotate colours about the grey axis, by 36 degrees at strength 1."""
+    angle = _sign(rng) * strength * np.pi / 5
     side = np.sin(angle) / np.sqrt(3)
     axis = (1 - np.cos(angle)) / 3
     matrix = (
@@ -282,41 +282,41 @@ def _hue(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.nda
 
 @_operation("solarize", "colour", "solarize")
 def _solarize(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    threshold = 255 - 135 * strength
+    threshold = 255 - 100 * strength
     return _uint8(np.where(image > threshold, 255 - image, image))
 
 
 @_operation("posterize", "colour", "posterize")
 def _posterize(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    step = 2 ** int(np.rint(min(6 * strength, 7)))
+    step = 2 ** int(np.rint(min(5 * strength, 7)))
     return (image // step) * step
 
 
-@_operation("gamma", "colour", None)
+@_operation("gamma", "colour", "brightness")
 def _gamma(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    return _uint8(255 * (image / 255) ** (2.5 ** (_sign(rng) * strength)))
+    return _uint8(255 * (image / 255) ** (1.9 ** (_sign(rng) * strength)))
 
 
 @_operation("channel gain", "colour", None)
 def _channel_gain(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Scale one channel up and another down: a wrong white balance, or another stain."""
-    gains = rng.permutation([1.4**strength, 1.4**-strength, 1.0])
+    gains = rng.permutation([1.25**strength, 1.25**-strength, 1.0])
     return _uint8(image * gains)
 
 
-# --- degradation ----------------------------------------------------------------------------------
+# --- degradation --------------------------------------------------------------------------------
 
 
 @_operation("blur", "degradation", "sharpness")
 def _blur(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Gaussian blur; Keras' RandAugment blurs lightly under the name sharpness."""
-    sigma = 2.5 * strength
+    sigma = 1.6 * strength
     return _uint8(ndimage.gaussian_filter(image.astype(np.float32), (sigma, sigma, 0)))
 
 
 @_operation("motion blur", "degradation", None)
 def _motion_blur(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    reach = int(np.rint(7 * strength))
+    reach = int(np.rint(4 * strength))
     angle = rng.uniform(0, np.pi)
     padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
     height, width = image.shape[:2]
@@ -331,7 +331,7 @@ def _motion_blur(image: np.ndarray, strength: float, rng: np.random.Generator) -
 
 @_operation("noise", "degradation", None)
 def _noise(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    return _uint8(image + 45 * strength * rng.standard_normal(image.shape, dtype=np.float32))
+    return _uint8(image + 25 * strength * rng.standard_normal(image.shape, dtype=np.float32))
 
 
 @_operation("jpeg", "degradation", None)
@@ -339,7 +339,7 @@ def _jpeg(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.nd
     if not strength:
         return image
     buffer = io.BytesIO()
-    quality = int(np.clip(np.rint(60 - 53 * strength), 3, 60))
+    quality = int(np.clip(np.rint(60 - 48 * strength), 3, 60))
     Image.fromarray(image).save(buffer, format="JPEG", quality=quality)
     return np.asarray(Image.open(buffer))
 
@@ -347,24 +347,24 @@ def _jpeg(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.nd
 @_operation("pixelate", "degradation", None)
 def _pixelate(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     height, width = image.shape[:2]
-    share = 1 - 0.75 * min(strength, 1.2)
+    share = 1 - 0.6 * min(strength, 1.5)
     small = (max(1, round(width * share)), max(1, round(height * share)))
     picture = Image.fromarray(image).resize(small, Image.Resampling.BOX)
     return np.asarray(picture.resize((width, height), Image.Resampling.NEAREST))
 
 
-# --- occlusion ------------------------------------------------------------------------------------
+# --- occlusion ----------------------------------------------------------------------------------
 
 
 @_operation("cutout", "occlusion", "cutout")
 def _cutout(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Cover one to three rectangles, together about a quarter of the image at strength 1."""
+    """Cover one to three rectangles, together up to a sixth of the image at strength 1."""
     image = image.copy()
     height, width = image.shape[:2]
     count = rng.integers(1, 4)
     for _ in range(count):
         aspect = rng.uniform(0.6, 1.6)
-        side = 0.5 * np.sqrt(strength / count)
+        side = 0.4 * np.sqrt(min(strength, 3) / count)
         tall, wide = round(height * side * aspect**0.5), round(width * side / aspect**0.5)
         top, left = rng.integers(height - tall + 1), rng.integers(width - wide + 1)
         image[top : top + tall, left : left + wide] = rng.choice([0, 127, 255])
@@ -373,11 +373,11 @@ def _cutout(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.
 
 @_operation("stripes", "occlusion", None)
 def _stripes(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Cover stripes in one direction, or in both (a grid), about a third of the image at 1."""
+    """Cover stripes in one direction, or in both (a grid), about a fifth of the image at 1."""
     image = image.copy()
     directions = (("rows",), ("columns",), ("rows", "columns"))[rng.integers(3)]
     period, colour = rng.integers(12, 25), rng.choice([0, 127, 255])
-    covered = 0.4 * min(strength, 2) / len(directions)
+    covered = 0.2 * min(strength, 4) / len(directions)
     for direction in directions:
         length = image.shape[0] if direction == "rows" else image.shape[1]
         hidden = (np.arange(length) + rng.integers(period)) % period < round(covered * period)
@@ -391,7 +391,7 @@ def _bubbles(image: np.ndarray, strength: float, rng: np.random.Generator) -> np
     size = image.shape[0]
     layer = Image.new("RGBA", image.shape[1::-1])
     draw = ImageDraw.Draw(layer)
-    for _ in range(round(8 * strength)):
+    for _ in range(round(5 * strength)):
         row, column = rng.uniform(0, size, 2)
         radius = rng.uniform(0.04, 0.14) * size
         box = (column - radius, row - radius, column + radius, row + radius)
@@ -404,7 +404,7 @@ def _scratches(image: np.ndarray, strength: float, rng: np.random.Generator) -> 
     size = image.shape[0]
     layer = Image.new("RGBA", image.shape[1::-1])
     draw = ImageDraw.Draw(layer)
-    for _ in range(round(10 * strength)):
+    for _ in range(round(5 * strength)):
         start, angle = rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi)
         end = start + rng.uniform(0.4, 1.2) * size * np.array([np.cos(angle), np.sin(angle)])
         shade = int(rng.choice([30, 250]))

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import helpers.quiet_tensorflow  # noqa: F401
+
 import keras
 import numpy as np
 import tensorflow as tf

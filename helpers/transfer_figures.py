@@ -149,7 +149,13 @@ def accuracy_and_cost(table: pd.DataFrame, heading: str) -> Figure:
     axis.scatter(table["ms an image"], table["value"], s=table["parameters"] / 3e4, alpha=0.7)
     for name, row in table.iterrows():
         label = f"  {name}, {row['parameters'] / 1e6:.1f} M"
-        axis.annotate(label, (row["ms an image"], row["value"]), fontsize=8, xytext=(8, 4))
+        axis.annotate(
+            label,
+            (row["ms an image"], row["value"]),
+            fontsize=8,
+            xytext=(8, 4),
+            textcoords="offset points",
+        )
     axis.margins(x=0.35, y=0.15)
     axis.set(title=heading, xlabel="milliseconds an image", ylabel="accuracy")
     axis.yaxis.set_major_formatter("{x:.0%}")

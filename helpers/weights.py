@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import helpers.quiet_tensorflow  # noqa: F401
+
 import keras
 import numpy as np
 import requests

@@ -23,8 +23,9 @@ def tiny_model() -> keras.Model:
     return model
 
 
-def fit(folder, model=None, max_epochs=4, **changes):
-    train, validation = coloured(64), coloured(32, seed=1)
+def fit(folder, model=None, train=None, max_epochs=4, **changes):
+    train = train or coloured(64)
+    validation = coloured(32, seed=1)
     settings = {"name": "tiny", "max_minutes": 5, "patience": 50, **changes}
     model = model or tiny_model()
     batches = Batches(*train, batch_size=16, seed=0)
@@ -83,10 +84,10 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path):
 
 
 def test_early_stopping_keeps_the_best_weights(tmp_path):
-    model = tiny_model()
-    # A learning rate of this size makes the validation loss rise again.
-    training.compile_model(model, "adam", 3.0)
-    model, state = fit(tmp_path, model, max_epochs=60, patience=3)
+    # With wrong labels, learning more makes the validation loss worse.
+    images, labels = coloured(64)
+    wrong = (images, np.roll(labels, 1))
+    model, state = fit(tmp_path, train=wrong, max_epochs=60, patience=3)
     assert state["stopped_by"] == "patience"
     assert len(state["val_loss"]) == state["best_epoch"] + 3
     images, labels = coloured(32, seed=1)

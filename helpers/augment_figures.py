@@ -1,0 +1,64 @@
+"""Plots of the notebook on augmentation; see `figures` for their rules."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from helpers.figures import PALETTE
+
+
+def labelled_rows(rows: dict[str, np.ndarray], heading: str) -> Figure:
+    """Show one row of images, uint8 (K, H, W, 3), for each key, which stands at its left."""
+    columns = max(len(images) for images in rows.values())
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(0.95 * columns + 1.3, 0.95 * len(rows) + 0.5), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(visible=False)
+        axis.spines[:].set_visible(False)
+    for row, (title, images) in zip(axes, rows.items(), strict=True):
+        row[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
+        for axis, image in zip(row, images, strict=False):
+            axis.imshow(image, interpolation="nearest")
+    figure.suptitle(heading, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    return figure
+
+
+def mean_changes(changes: dict[str, np.ndarray], heading: str) -> Figure:
+    """Show the mean of each series with its 95 % interval (normal, over images).
+
+    Args:
+        changes: float (N,) for each way of augmenting: mean absolute change of an image's pixels,
+            in grey values of 0-255.
+        heading: what was found.
+    """
+    table = pd.DataFrame(changes)
+    figure, axis = plt.subplots(figsize=(6.8, 0.36 * len(changes) + 1.2))
+    places = np.arange(len(changes))
+    errors = 1.96 * table.sem()
+    axis.errorbar(table.mean(), places, xerr=errors, fmt="o", color=PALETTE[0], capsize=3)
+    axis.set_yticks(places, list(changes))
+    axis.set_ylim(len(changes) - 0.5, -0.5)
+    axis.set(title=heading, xlabel="mean change of a pixel, of 255, with 95 % interval")
+    return figure
+
+
+def two_costs(once: float, every_epoch: float, epochs: int, heading: str) -> Figure:
+    """Show seconds spent on augmentation after each epoch: paid once, or paid every epoch.
+
+    Args:
+        once: seconds to make one set of copies before training.
+        every_epoch: seconds to draw one epoch's batches.
+        epochs: length of the axis, at least 1.
+        heading: what was found.
+    """
+    figure, axis = plt.subplots(figsize=(6.5, 3.2))
+    axis.plot([1, epochs], [once, once], color=PALETTE[0], label="offline copies")
+    drawn = [every_epoch, every_epoch * epochs]
+    axis.plot([1, epochs], drawn, color=PALETTE[1], label="on the fly")
+    axis.legend(fontsize=8)
+    axis.set(title=heading, xlabel="epochs trained", ylabel="seconds of augmentation")
+    axis.set_ylim(bottom=0)
+    return figure

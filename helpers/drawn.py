@@ -546,7 +546,7 @@ def _paint_red_cells(
     count = rng.integers(0, 14)
     places = rng.uniform(-12, IMAGE_SIZE + 12, (count, 2))
     away = np.hypot(*(places - centre).T) > radius + zoom * rng.uniform(2, 16, count)
-    colour = np.array([0.81, 0.74, 0.79]) ** rng.uniform(0.6, 1.5) + rng.normal(0, 0.02, 3)
+    colour = np.array([0.81, 0.74, 0.79]) ** rng.uniform(0.6, 1.3) + rng.normal(0, 0.02, 3)
     pallor = rng.uniform(0.2, 0.85)
     for place in places[away]:
         x, y = _warped(rng, place, 1.0 * zoom, 36 * zoom)

@@ -21,18 +21,24 @@ class Estimate:
         return f"{self.value:.1%} (95 % interval {self.low:.1%} to {self.high:.1%}, n = {self.n:,})"
 
 
+def share(hits: np.ndarray) -> Estimate:
+    """Return the share of True in bool (N,), N above 0, with Wilson's 95 % interval.
+
+    Source: Wilson 1927, JASA 22:209; unlike the normal interval it stays inside 0-1 near 100 %.
+    """
+    count = int(hits.sum())
+    interval = stats.binomtest(count, len(hits)).proportion_ci(method="wilson")
+    return Estimate(count / len(hits), interval.low, interval.high, len(hits))
+
+
 def accuracy(labels: np.ndarray, logits: np.ndarray) -> Estimate:
     """Return the share of correct predictions with Wilson's 95 % interval.
 
     Args:
         labels: int (N,).
         logits: float (N, classes); the largest is the prediction.
-
-    Source: Wilson 1927, JASA 22:209; unlike the normal interval it stays inside 0-1 near 100 %.
     """
-    correct = int((logits.argmax(axis=1) == labels).sum())
-    interval = stats.binomtest(correct, len(labels)).proportion_ci(method="wilson")
-    return Estimate(correct / len(labels), interval.low, interval.high, len(labels))
+    return share(logits.argmax(axis=1) == labels)
 
 
 def per_class(labels: np.ndarray, logits: np.ndarray, class_names: tuple[str, ...]) -> pd.DataFrame:

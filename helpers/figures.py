@@ -4,6 +4,8 @@ Plot functions take plain arrays, dicts and data frames, and return a matplotlib
 says what was found; the caption, added on saving, says from which images and in which profile.
 """
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -47,6 +49,7 @@ def save(figure: Figure, name: str, source: Source) -> None:
         name: file name without ending, "02_leakage".
         source: where its images came from.
     """
+    _wrap_titles(figure)
     caption = f"{source.caption} · {course.profile().name} profile"
     figure.supxlabel(caption, fontsize=7, color="0.45", x=0.995, ha="right")
     folder = results.folder(source) / "figures"
@@ -55,6 +58,20 @@ def save(figure: Figure, name: str, source: Source) -> None:
             figure.savefig(temporary, metadata=metadata)
     plt.show()
     plt.close(figure)
+
+
+def _wrap_titles(figure: Figure) -> None:
+    """Break titles that are wider than what they stand over; a title says more than a few words."""
+    inches_per_character = 0.6 * plt.rcParams["axes.titlesize"] / 72
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        width = axis.get_window_extent().width / figure.dpi
+        title = axis.get_title(loc="left")
+        axis.set_title(textwrap.fill(title, max(10, int(width / inches_per_character))), loc="left")
+    if figure.get_suptitle():
+        width = 0.98 * figure.get_figwidth() / inches_per_character
+        wrapped = textwrap.fill(figure.get_suptitle(), int(width))
+        figure.suptitle(wrapped, fontsize=11, fontweight="bold", x=0.01, ha="left")
 
 
 def contact_sheet(
@@ -75,7 +92,7 @@ def contact_sheet(
         axis.imshow(image, interpolation="nearest")
         if titles:
             axis.set_title(titles[position], fontsize=7, fontweight="normal", loc="center", pad=2)
-    figure.suptitle(heading, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    figure.suptitle(heading)
     return figure
 
 

@@ -56,3 +56,16 @@ def stretches(values: np.ndarray, shortest: int = 2) -> pd.DataFrame:
     last = np.r_[first[1:], len(values)] - 1
     found = pd.DataFrame({"first": first, "last": last, "rows": last - first + 1})
     return found[found["rows"] >= shortest].reset_index(drop=True)
+
+
+def changes(small: np.ndarray) -> np.ndarray:
+    """Return how much each image differs from the row before it, float32 (N,), grey levels.
+
+    It is the mean absolute difference of all pixels and colours, 0-255; the first row, which has
+    none before it, gets infinity.
+
+    Args:
+        small: float (N, side, side, 3), 0-255: `thumbnails`, or a part of them.
+    """
+    differences = np.abs(np.diff(small, axis=0)).mean(axis=(1, 2, 3))
+    return np.append(np.float32(np.inf), differences)

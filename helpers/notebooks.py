@@ -75,6 +75,7 @@ def execute(path: Path, target: Path) -> float:
     # No progress bars: they would stay in the stored outputs.
     os.environ["TQDM_DISABLE"] = "1"
     executor = ExecutePreprocessor(timeout=None, kernel_name="python3", record_timing=False)
+    executor.extra_arguments = ["--log-level=ERROR"]
     started = time.perf_counter()
     try:
         executor.preprocess(notebook, {"metadata": {"path": str(path.parent)}})

@@ -373,11 +373,11 @@ def _cutout(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.
 
 @_operation("stripes", "occlusion", None)
 def _stripes(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Cover stripes in one direction, or in both (a grid), about a fifth of the image at 1."""
+    """Cover stripes in one direction, or in both (a grid), about a seventh of the image at 1."""
     image = image.copy()
     directions = (("rows",), ("columns",), ("rows", "columns"))[rng.integers(3)]
     period, colour = rng.integers(12, 25), rng.choice([0, 127, 255])
-    covered = 0.2 * min(strength, 4) / len(directions)
+    covered = 0.15 * min(strength, 5) / len(directions)
     for direction in directions:
         length = image.shape[0] if direction == "rows" else image.shape[1]
         hidden = (np.arange(length) + rng.integers(period)) % period < round(covered * period)

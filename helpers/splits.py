@@ -249,7 +249,8 @@ def _check_every_class(codes: np.ndarray, labels: np.ndarray, class_names: tuple
         if (counts == 0).any():
             label = int(np.argmin(counts))
             raise CourseError(
-                f"The class '{class_names[label]}' has {(labels == label).sum()} images, "
-                f"too few (copies do not count) to leave one for '{role.replace('_', ' ')}': "
+                f"The class '{class_names[label]}' has too few images "
+                f"({(labels == label).sum()}, copies included) to leave one for "
+                f"'{role.replace('_', ' ')}': "
                 "give it at least 10 different images, or remove the class."
             )

@@ -30,7 +30,7 @@ def feature_maps(
         for axis in row:
             axis.set(xticks=[], yticks=[])
             axis.grid(visible=False)
-    figure.suptitle(heading, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    _titled(figure, heading)
     return figure
 
 
@@ -65,7 +65,7 @@ def projections(
         axis.set_title(title, fontweight="normal")
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, fontsize=8, ncols=4, markerscale=2, loc="outside lower center")
-    figure.suptitle(heading, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    _titled(figure, heading)
     return figure
 
 
@@ -82,8 +82,9 @@ def costs(bars: dict[str, tuple[float, float]], heading: str, parts: tuple[str, 
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     axis.margins(x=0.15)
-    axis.set(title=heading, xlabel="seconds")
+    axis.set(xlabel="seconds")
     axis.legend(fontsize=8, loc="lower right")
+    _titled(figure, heading)
     return figure
 
 
@@ -95,8 +96,9 @@ def swish(x: np.ndarray, curves: dict[str, np.ndarray], heading: str) -> Figure:
         axis.plot(x, y, color=PALETTE[index], label=name, **style)
     axis.axhline(0, color="0.3", lw=0.8)
     axis.axvline(0, color="0.3", lw=0.8)
-    axis.set(title=heading, xlabel="x", ylabel="f(x)", ylim=(-1, 7.5))
+    axis.set(xlabel="x", ylabel="f(x)", ylim=(-1, 7.5))
     axis.legend(fontsize=9, loc="upper left")
+    _titled(figure, heading)
     return figure
 
 
@@ -110,10 +112,11 @@ def batch_dependence(changes: dict[str, np.ndarray], heading: str) -> Figure:
     figure, axis = plt.subplots(figsize=(6.5, 2.6))
     for (name, change), colour in zip(changes.items(), (SHIFTED, CLEAN), strict=False):
         axis.plot(np.arange(1, len(change) + 1), change, "o", ms=5, color=colour, label=name)
-    axis.set(title=heading, xlabel="image", ylabel="relative change")
+    axis.set(xlabel="image", ylabel="relative change")
     axis.yaxis.set_major_formatter("{x:.0%}")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend(fontsize=8)
+    _titled(figure, heading)
     return figure
 
 
@@ -129,9 +132,10 @@ def block_changes(changes: dict[str, pd.Series], heading: str) -> Figure:
     for (name, change), colour in zip(changes.items(), PALETTE, strict=False):
         axis.plot(change.index, change, "o-", ms=4, color=colour, label=name)
     axis.tick_params(axis="x", rotation=60, labelsize=8)
-    axis.set(title=heading, ylabel="relative change of kernels", ylim=(0, None))
+    axis.set(ylabel="relative change of kernels", ylim=(0, None))
     axis.yaxis.set_major_formatter("{x:.1%}")
     axis.legend(fontsize=8)
+    _titled(figure, heading)
     return figure
 
 
@@ -157,6 +161,12 @@ def accuracy_and_cost(table: pd.DataFrame, heading: str) -> Figure:
             textcoords="offset points",
         )
     axis.margins(x=0.35, y=0.15)
-    axis.set(title=heading, xlabel="milliseconds an image", ylabel="accuracy")
+    axis.set(xlabel="milliseconds an image", ylabel="accuracy")
     axis.yaxis.set_major_formatter("{x:.0%}")
+    _titled(figure, heading)
     return figure
+
+
+def _titled(figure: Figure, heading: str) -> None:
+    """Begin the title at the figure's left edge: wide labels leave little room above the axes."""
+    figure.suptitle(heading, fontsize=11, fontweight="bold", x=0.01, ha="left")

@@ -74,7 +74,7 @@ data = load_course_data()
 network = weights.default_backbone()
 reasons = {name: weights.why_unavailable(name) for name in weights.BACKBONES}
 for name, reason in reasons.items():
-    print(f"{weights.BACKBONES[name].title:20s}", reason or "can be had here")
+    print(reason or f"{weights.BACKBONES[name].title}: can be had here.")
 
 # %%
 lite0 = weights.load_backbone("efficientnet_lite0")
@@ -102,7 +102,7 @@ cell = data["validation"].images[np.flatnonzero(data["validation"].labels == 1)[
 seen = looker.predict_on_batch(cell[np.newaxis])
 titles = [f"{layer.output.shape[1]} × {layer.output.shape[2]}" for layer in chosen]
 maps = {title: answer[0] for title, answer in zip(titles, seen, strict=True)}
-heading = "Early maps keep the cell's picture, late ones keep only whether something is there"
+heading = f"From a picture of {titles[0]} places to signals at {titles[-1]}"
 shown = transfer_figures.feature_maps(cell, maps, heading)
 figures.save(shown, "04_feature_maps", data.source)
 
@@ -208,15 +208,13 @@ right_train = train_features["ImageNet backbone"]
 
 # %% tags=["nbval-ignore-output"]
 traps = {
-    "right range": probes["ImageNet backbone"],
-    "trained and used on 0 to 1": linear_logits(wrong_train, subset.labels, wrong_judge),
-    "trained right, used on 0 to 1": linear_logits(right_train, subset.labels, wrong_judge),
+    "0 to 255": probes["ImageNet backbone"],
+    "0 to 1 throughout": linear_logits(wrong_train, subset.labels, wrong_judge),
+    "0 to 1 at use only": linear_logits(right_train, subset.labels, wrong_judge),
 }
 damage = {n: {"validation": evaluation.accuracy(judge.labels, x)} for n, x in traps.items()}
-best, worst = (
-    damage[n]["validation"].value for n in ("right range", "trained right, used on 0 to 1")
-)
-heading = f"A head used on the wrong range falls from {best:.0%} to {worst:.0%}, without an error"
+best, worst = (damage[n]["validation"].value for n in ("0 to 255", "0 to 1 at use only"))
+heading = f"Wrong range at use: from {best:.0%} to {worst:.0%}, no error"
 figures.save(figures.accuracies(damage, heading), "04_input_range", data.source)
 
 # %%
@@ -316,7 +314,7 @@ for outcome in (outcome for outcomes in heads.values() for outcome in outcomes):
 # %%
 missing = [name for name in weights.BACKBONES if name not in available]
 print("every backbone can be had, or is said to be missing and why:", end=" ")
-print(all(reasons[name] for name in missing) and len(available + missing) == 7)
+print(all(reasons[name] for name in missing) and len(available + missing) == len(weights.BACKBONES))
 
 # %% [markdown]
 # We judge on two sets. *Validation* holds images like those trained on. *Shifted validation* holds
@@ -332,7 +330,7 @@ judged = {
     for name, outcomes in heads.items()
 }
 leader = max(judged, key=lambda title: judged[title]["shifted_validation"].value)
-heading = f"{leader} has the most right answers on shifted images"
+heading = f"Most right on shifted images: {leader}"
 figures.save(figures.accuracies(judged, heading), "04_backbones", data.source)
 
 # %% tags=["nbval-ignore-output"]
@@ -349,7 +347,18 @@ table = pd.DataFrame(
 results.save_table(table, "04_backbones", data.source)
 table
 
+# %% tags=["nbval-ignore-output"]
+reported = {"validation": 0.9172, "shifted_validation": 0.42}
+mobilenet = judged.get("MobileNetV3-Small", {})
+for split, estimate in mobilenet.items():
+    inside = "inside" if estimate.low <= reported[split] <= estimate.high else "outside"
+    print(f"{split}: the report's {reported[split]:.2%} lies {inside} MobileNetV3-Small's interval")
+print("" if mobilenet else "MobileNetV3's weights can't be had here: nothing to compare.")
+
 # %% [markdown]
+# The competition's private test is not ours, so the second comparison is loose: our shifted sets only
+# imitate it. The quick profile trains on a part of the images, which costs accuracy as well.
+#
 # The interval speaks of the images: had we drawn other ones, the accuracy would be elsewhere in it.
 # The *seed* is another source of chance: it decides how the head begins and in which order it sees
 # the images. Heads are cheap enough to train several (the quick profile keeps to one).
@@ -359,7 +368,9 @@ for name, outcomes in heads.items():
     labels = data["shifted_validation"].labels
     of_seed = [evaluation.accuracy(labels, o.logits["shifted_validation"]).value for o in outcomes]
     spread = f"{min(of_seed):.1%} to {max(of_seed):.1%}"
-    print(f"{weights.BACKBONES[name].title:20s} {len(of_seed)} seeds, shifted: {spread}")
+    print(
+        f"{weights.BACKBONES[name].title:20s} seeds: {len(of_seed)}, shifted validation: {spread}"
+    )
 
 # %% [markdown]
 # Is the leader's lead more than chance? And does the wording of the report's first head, a dense
@@ -384,30 +395,37 @@ for split in ("validation", "shifted_validation"):
 # %% [markdown]
 # ## The chosen one, tested once
 #
-# We choose the backbone with the most right answers on shifted validation, with its plain head. Only
-# now does it meet the test images. The report's frozen MobileNetV3 stands beside it. Its 42 % come
-# from the competition's private test; our shifted test imitates that and is not the same.
+# The rule, fixed before looking: keep the backbones that the paired test cannot tell from the leader
+# on shifted validation; of these, take the one with the most right answers on validation. Only the
+# one chosen meets the test images.
+
 
 # %% tags=["nbval-ignore-output"]
-chosen_name = next(name for name in lineup if weights.BACKBONES[name].title == leader)
+def score(name, split):
+    return evaluation.accuracy(data[split].labels, heads[name][0].logits[split]).value
+
+
+best = max(lineup, key=lambda name: score(name, "shifted_validation"))
+of_best = heads[best][0].logits["shifted_validation"]
+paired = {
+    name: evaluation.compare(shifted, of_best, outcomes[0].logits["shifted_validation"])
+    for name, outcomes in heads.items()
+}
+tied = [name for name in lineup if paired[name].p_value >= 0.05]
+chosen_name = max(tied, key=lambda name: score(name, "validation"))
+
+# %% tags=["nbval-ignore-output"]
 winner = heads[chosen_name][0]
 tests = [name for name in data.sets if name in ("test", "shifted_test", "second_acquisition")]
 final = {name: evaluation.accuracy(data[name].labels, winner.logits[name]) for name in tests}
 for name, estimate in final.items():
     results.record(f"04_chosen/{name}/accuracy", estimate, source=data.source, network=chosen_name)
-    print(f"{leader}, {name.replace('_', ' '):18s} {estimate}")
-
-# %% tags=["nbval-ignore-output"]
-report = {"test": 0.9172, "shifted_test": 0.42}
-for name, said in report.items():
-    inside = final[name].low <= said <= final[name].high
-    verdict = "inside" if inside else "outside"
-    print(f"the report's {said:.2%} lies {verdict} our interval on the {name.replace('_', ' ')}")
+    print(f"{weights.BACKBONES[chosen_name].title}, {name.replace('_', ' '):18s} {estimate}")
 
 # %% [markdown]
-# A share of the images that is right on one test and wrong on its altered copy was never recognised
-# by what makes it that cell. Where should the change come from: from features that adapt
-# (`05_finetune`) or from images that vary (`06_augment`)?
+# The shifted test holds altered copies of the test images: whatever is right on one and wrong on the
+# other was not recognised by what makes it that cell. Where should the change come from: from
+# features that adapt (`05_finetune`), or from images that vary (`06_augment`)?
 #
 # ## Recap
 #

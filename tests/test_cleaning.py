@@ -125,6 +125,16 @@ def test_nothing_is_planted_in_different_images():
     assert not cleaning.find_planted(noise_images(100)).any()
 
 
+def test_images_of_one_shape_in_different_light_are_not_planted():
+    cell = homework.joke_picture("duck", noise_images(1)[0])
+    light = np.linspace(0.1, 1, 30)[:, None, None, None]
+    images = np.rint(cell * light).astype(np.uint8)
+    hashes = cleaning.perceptual_hashes(images, cleaning.CENTRE)
+    similar = cleaning.connected_groups(cleaning.near_duplicates(hashes), len(images))
+    assert len(np.unique(similar)) == 1
+    assert not cleaning.find_planted(images).any()
+
+
 def test_background_colour_ignores_cells_that_touch_the_border():
     images = np.full((2, 96, 96, 3), (250, 230, 200), np.uint8)
     images[1] = (225, 226, 228)

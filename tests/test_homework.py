@@ -89,6 +89,7 @@ def test_same_seed_same_set():
     one, same, other = (homework.homework_set(given, "backgrounds", seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one.images, same.images)
     assert not np.array_equal(one.photograph_index, other.photograph_index)
+    assert (np.diff(one.labels[~one.planted]) < 0).any()
 
 
 def test_other_sets_give_70_percent_of_each_class_with_copies_together():

@@ -1,9 +1,11 @@
-"""First measurements: shrinking keeps means and places, stretches have exact ends."""
+"""First measurements, and the steps of a hash as a figure shows them."""
 
 import numpy as np
 import pytest
 
-from helpers.inspection import mean_colours, stretches, thumbnails
+from helpers.cleaning import perceptual_hashes
+from helpers.cleaning_figures import hash_steps
+from helpers.inspection import changes, mean_colours, stretches, thumbnails
 
 
 def test_thumbnail_pixel_is_the_mean_of_its_own_block():
@@ -34,3 +36,16 @@ def test_stretches_report_first_and_last_row_and_skip_single_rows():
 def test_the_last_stretch_reaches_the_last_row_and_no_rows_give_none():
     assert stretches(np.array([1, 5, 5]))["last"].tolist() == [2]
     assert stretches(np.array([])).empty
+
+
+def test_a_copy_does_not_change_from_the_row_before():
+    small = np.zeros((4, 2, 2, 3), np.float32)
+    small[2:, 0, 0] = 8
+    assert changes(small).tolist() == [np.inf, 0, 2, 0]
+
+
+def test_the_steps_shown_lead_to_the_hash_that_is_used():
+    images = np.random.default_rng(1).integers(0, 256, (3, 96, 96, 3), np.uint8)
+    for crop in (32, 96):
+        shown = [np.packbits(hash_steps(image, crop)[2]).view(">u8")[0] for image in images]
+        assert shown == perceptual_hashes(images, crop).tolist()

@@ -52,9 +52,9 @@ def draws(monkeypatch):
     return drawings
 
 
-def png(side: int = 208) -> bytes:
+def png(side: int = 208, colour=(200, 30, 60)) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (side, side), (200, 30, 60)).save(buffer, "PNG")
+    Image.new("RGB", (side, side), colour).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -297,6 +297,8 @@ def test_class_folders_of_the_user_s_own(data, tmp_path, monkeypatch, capsys):
 
     (top / "moss" / "2.png").write_bytes(png(50))
     assert load_photographs().labels.tolist() == [0, 1, 1, 2]
+    (top / "moss" / "2.png").write_bytes(png(50, (0, 0, 0)))
+    assert not load_photographs().images[2].any()
 
 
 def cached_files(data):

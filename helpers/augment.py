@@ -279,7 +279,7 @@ def _auto_contrasted(images: tf.Tensor) -> tf.Tensor:
 
 
 def _equalized(images: tf.Tensor) -> tf.Tensor:
-    """Return the images with each channel's histogram made even, as Pillow's equalize does it."""
+    """Return the images with each channel's histogram made even, as keras-cv's layer does it."""
     shape = tf.shape(images)
     count = shape[0] * 3
     flat = tf.reshape(tf.transpose(tf.cast(images, tf.int32), (0, 3, 1, 2)), (count, -1))

@@ -26,21 +26,20 @@ def labelled_rows(rows: dict[str, np.ndarray], heading: str) -> Figure:
     return figure
 
 
-def mean_changes(changes: dict[str, np.ndarray], heading: str) -> Figure:
-    """Show the mean of each series with its 95 % interval (normal, over images).
+def mean_changes(changes: pd.DataFrame, heading: str) -> Figure:
+    """Show the mean of each column with its 95 % interval (normal, over images).
 
     Args:
-        changes: float (N,) for each way of augmenting: mean absolute change of an image's pixels,
-            in grey values of 0-255.
+        changes: a row an image, a column a way of augmenting: mean absolute change of the image's
+            pixels, in grey values of 0-255.
         heading: what was found.
     """
-    table = pd.DataFrame(changes)
-    figure, axis = plt.subplots(figsize=(6.8, 0.36 * len(changes) + 1.2))
-    places = np.arange(len(changes))
-    errors = 1.96 * table.sem()
-    axis.errorbar(table.mean(), places, xerr=errors, fmt="o", color=PALETTE[0], capsize=3)
-    axis.set_yticks(places, list(changes))
-    axis.set_ylim(len(changes) - 0.5, -0.5)
+    figure, axis = plt.subplots(figsize=(6.8, 0.36 * changes.shape[1] + 1.2))
+    places = np.arange(changes.shape[1])
+    errors = 1.96 * changes.sem()
+    axis.errorbar(changes.mean(), places, xerr=errors, fmt="o", color=PALETTE[0], capsize=3)
+    axis.set_yticks(places, changes.columns)
+    axis.set_ylim(changes.shape[1] - 0.5, -0.5)
     axis.set(title=heading, xlabel="mean change of a pixel, of 255, with 95 % interval")
     return figure
 

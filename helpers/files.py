@@ -31,10 +31,11 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        if error.errno is None or isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError):
             raise
+        # NumPy's own "n requested and m written", on a full disk, has no strerror.
         raise CourseError(
-            f"{path} could not be written ({error.strerror}): "
+            f"{path} could not be written ({error.strerror or error}): "
             "free some disk space or choose a folder you may write to, then run again."
         ) from error
     finally:

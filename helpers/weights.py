@@ -1,7 +1,6 @@
 """ImageNet backbones: what each was trained on, where its weights come from, and loading them."""
 
 import functools
-import hashlib
 import importlib.util
 import os
 import pickle
@@ -15,11 +14,10 @@ import helpers.quiet_tensorflow  # noqa: F401
 
 import keras
 import numpy as np
-import requests
 from keras.src.applications import efficientnet
 
-from helpers.course import CourseError, data_folder, mirror
-from helpers.downloads import download, reachable
+from helpers.course import CourseError
+from helpers.downloads import digest, mirror_file, reachable
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
@@ -182,7 +180,7 @@ def why_unavailable(name: str) -> str | None:
         return None
     return (
         f"{backbone.title}'s ImageNet weights can't be had here: {KERAS_HOST} can't be reached and "
-        f"no mirror (BLOODCELLS_MIRROR) holds {_mirror_path(backbone)}."
+        f"no mirror (BLOODCELLS_MIRROR) holds weights/{backbone.keras_name}_notop.weights.h5."
     )
 
 
@@ -400,8 +398,9 @@ def _preprocessed(backbone: Backbone, inputs: keras.KerasTensor) -> keras.KerasT
 
 def _load_keras_weights(backbone: Backbone, network: keras.Model) -> None:
     """Load from the mirror if it holds them, else through Keras' own loader and its cache."""
-    if _on_mirror(backbone):
-        network.load_weights(_from_mirror(backbone))
+    from_mirror = _on_mirror(backbone)
+    if from_mirror:
+        network.load_weights(from_mirror)
         return
     application = getattr(keras.applications, backbone.keras_name)
     try:
@@ -427,75 +426,16 @@ def _keras_host_reachable() -> bool:
     return reachable(f"{folder}/{smallest}", seconds=3)
 
 
-def _mirror() -> str | Path | None:
-    """Return the mirror's URL or its folder, or None where none is named."""
-    named = mirror()
-    if named is None or named.startswith("http"):
-        return named
-    folder = Path(named)
-    if not folder.is_dir():
-        raise CourseError(
-            f"BLOODCELLS_MIRROR names {folder}, where there is no folder: "
-            "correct it, or unset it to use the official hosts."
-        )
-    return folder
-
-
-def _mirror_path(backbone: Backbone) -> str:
-    return f"weights/{backbone.keras_name}_notop.weights.h5"
-
-
-def _on_mirror(backbone: Backbone) -> bool:
-    place, path = _mirror(), _mirror_path(backbone)
-    if isinstance(place, Path):
-        return (place / path).is_file()
-    if place is None:
-        return False
-    return path in _mirror_sums(place) or reachable(f"{place}/{path}", seconds=3)
-
-
-def _from_mirror(backbone: Backbone) -> Path:
-    """Return the mirror's file of weights, downloaded if need be, checked where sums are listed."""
-    place, path = _mirror(), _mirror_path(backbone)
-    sha256 = _mirror_sums(place).get(path)
-    if isinstance(place, Path):
-        local = place / path
-        if sha256:
-            _check_sha256(local, sha256)
-        return local
-    local = data_folder() / path
-    download(f"{place}/{path}", local, sha256=sha256)
-    return local
-
-
-def _mirror_sums(place: str | Path) -> dict[str, str]:
-    """Return the hex digests that a mirror lists, by path; empty where it lists none."""
-    if isinstance(place, Path):
-        listing = place / "SHA256SUMS"
-        text = listing.read_text() if listing.exists() else ""
-    else:
-        text = _text_at(f"{place}/SHA256SUMS")
-    return {path: digest for digest, path in re.findall(r"^([0-9a-f]{64})[ *]+(\S.*)$", text, re.M)}
-
-
-@functools.cache
-def _text_at(url: str) -> str:
-    try:
-        response = requests.get(url, timeout=3)
-    except requests.RequestException as error:
-        raise CourseError(
-            f"{url} can't be reached: correct BLOODCELLS_MIRROR, "
-            "or unset it to use the official hosts."
-        ) from error
-    return response.text if response.ok else ""
+def _on_mirror(backbone: Backbone) -> Path | None:
+    """Return the mirror's file of weights, on this machine and checked; None if it has none."""
+    return mirror_file(f"weights/{backbone.keras_name}_notop.weights.h5")
 
 
 def _check_sha256(path: Path, expected: str) -> None:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != expected:
+    found = digest(path)
+    if found != expected:
         raise CourseError(
-            f"{path} is not the file it should be (SHA-256 {digest[:12]}… instead of "
+            f"{path} is not the file it should be (SHA-256 {found[:12]}… instead of "
             f"{expected[:12]}…): it is truncated or altered; get it again."
         )
 

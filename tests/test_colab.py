@@ -72,10 +72,10 @@ def test_the_first_cell_installs_the_course_in_colab_only(colab, released, tmp_p
     script = RUN_CELL.format(in_colab=in_colab, cell=first_cell(released))
     # No index: what Colab brings must satisfy the course's ranges, TensorFlow included.
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "IPYTHONDIR": str(tmp_path)}
-    run(python, "-c", script, cwd=folder, env={**os.environ, **offline})
+    installed = run(python, "-c", script, cwd=folder, env={**os.environ, **offline})
     found = imported_from(python, folder)
     if in_colab:
-        assert found.stdout.startswith(site_packages), found.stderr
+        assert found.stdout.startswith(site_packages), installed.stdout
         assert not os.path.exists(os.path.join(site_packages, "tensorflow"))
     else:
         assert "No module named 'helpers'" in found.stderr

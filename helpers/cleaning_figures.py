@@ -26,7 +26,7 @@ def changes_by_row(
         for colour, (part, values) in zip(PALETTE, parts.items(), strict=False):
             rows = np.arange(first_row, len(values))
             axis.plot(rows, values[first_row:], ".", ms=2, color=colour, label=part)
-        axis.set_title(name, fontweight="normal", fontsize=10)
+        axis.set_title(name, fontweight="normal", fontsize=10, loc="center")
         axis.set(ylabel="grey levels", ylim=(-4, None))
         axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.set_xlabel("row of the set")
@@ -94,7 +94,7 @@ def distance_histograms(distances: dict[str, dict[str, np.ndarray]], heading: st
         for colour, (kind, values) in zip(PALETTE[1::-1], kinds.items(), strict=False):
             weights = np.full(len(values), 1 / len(values))
             axis.hist(values, bins, weights=weights, color=colour, alpha=0.6, label=kind)
-        axis.set_title(name, fontweight="normal", fontsize=10)
+        axis.set_title(name, fontweight="normal", fontsize=10, loc="center")
         axis.set(xlabel="bits that differ, of 64", xlim=(-2, 60))
         axis.yaxis.set_major_formatter("{x:.0%}")
     axes[0].set_ylabel("share of the pairs")

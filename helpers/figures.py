@@ -149,7 +149,10 @@ def accuracies(
         places = np.arange(len(models)) + (index - (len(sets) - 1) / 2) * height
         axis.barh(places, values, height, xerr=errors, color=colour, label=name.replace("_", " "))
         for place, estimate in zip(places, shown, strict=True):
-            axis.text(0.01, place, f"{estimate.value:.1%}", va="center", color="white", fontsize=8)
+            fits = estimate.value > 0.12
+            start, colour_of_text = (0.01, "white") if fits else (estimate.high + 0.01, "0.2")
+            text = f"{estimate.value:.1%}"
+            axis.text(start, place, text, va="center", color=colour_of_text, fontsize=8)
     axis.set_yticks(range(len(models)), [str(model).replace("_", " ") for model in models])
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
@@ -164,9 +167,11 @@ def size_and_recall(report: pd.DataFrame, heading: str) -> Figure:
     """Show each class's recall (0-1) against its training images, from `evaluation.per_class`."""
     figure, axis = plt.subplots(figsize=(6.5, 3.8))
     axis.scatter(report["training images"], report["recall"], color=PALETTE[0])
-    for name, row in report.iterrows():
-        place = (row["training images"], row["recall"])
-        axis.annotate(name, place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+    # Neighbours along the axis get their names above and below in turn.
+    for index, (name, row) in enumerate(report.sort_values("training images").iterrows()):
+        place, offset = (row["training images"], row["recall"]), 6 if index % 2 else -13
+        style = {"xytext": (0, offset), "textcoords": "offset points", "ha": "center"}
+        axis.annotate(name, place, fontsize=8, **style)
     axis.margins(x=0.2, y=0.15)
     axis.set(title=heading, xlabel="training images of the class", ylabel="recall")
     axis.yaxis.set_major_formatter("{x:.0%}")

@@ -12,8 +12,10 @@ if "tensorflow" not in sys.modules:
     _nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(_nowhere, 2)
     try:
-        import tensorflow  # noqa: F401
+        import tensorflow
     finally:
         os.dup2(_error_stream, 2)
         os.close(_error_stream)
         os.close(_nowhere)
+    # Several networks in one notebook are traced anew on purpose; TensorFlow warns of that.
+    tensorflow.get_logger().setLevel("ERROR")

@@ -140,7 +140,7 @@ def block_changes(changes: dict[str, pd.Series], heading: str) -> Figure:
 
 
 def accuracy_and_cost(table: pd.DataFrame, heading: str) -> Figure:
-    """Show accuracy against milliseconds an image, the marker's area by the number of parameters.
+    """Show accuracy against milliseconds an image, the marker's area by the parameters.
 
     Args:
         table: a row a backbone (its title the index); columns "ms an image", "parameters",
@@ -152,15 +152,13 @@ def accuracy_and_cost(table: pd.DataFrame, heading: str) -> Figure:
     axis.errorbar(table["ms an image"], table["value"], yerr=errors, fmt="none", ecolor="0.5")
     axis.scatter(table["ms an image"], table["value"], s=table["parameters"] / 3e4, alpha=0.7)
     for name, row in table.iterrows():
-        label = f"  {name}, {row['parameters'] / 1e6:.1f} M"
-        axis.annotate(
-            label,
+        label, place = (
+            f"{name}, {row['parameters'] / 1e6:.1f} M",
             (row["ms an image"], row["value"]),
-            fontsize=8,
-            xytext=(8, 4),
-            textcoords="offset points",
         )
-    axis.margins(x=0.35, y=0.15)
+        axis.annotate(label, place, fontsize=8, xytext=(9, 4), textcoords="offset points")
+    axis.margins(y=0.15)
+    axis.set_xlim(0, 1.45 * table["ms an image"].max())
     axis.set(xlabel="milliseconds an image", ylabel="accuracy")
     axis.yaxis.set_major_formatter("{x:.0%}")
     _titled(figure, heading)

@@ -54,10 +54,11 @@ print("Profile:", course.profile().name)
 #
 # The homework handed out one array of images and one of labels. Its file may not be passed on, so
 # the course rebuilds it: photographs of blood cells, to which somebody added pictures that do not
-# belong there. The two pictures added here are our own.
+# belong there. The two pictures added here are our own. Where no photographs can be had, the course
+# draws cells instead, and every figure says so.
 #
-# The report says that the added pictures had *altered backgrounds*. In the homework's file they are
-# identical copies. We rebuild both variants and look at them side by side.
+# The report says that the added pictures had *altered backgrounds*. Other teams with the same
+# homework found identical copies. We rebuild both variants and look at them side by side.
 
 # %% tags=["nbval-ignore-output"]
 given = {variant: homework_set(photographs, variant) for variant in VARIANTS}
@@ -103,15 +104,15 @@ sheet = figures.contact_sheet(identical[:7], first_names, 7, heading, 1.2)
 figures.save(sheet, "01_first_rows", source)
 
 # %% [markdown]
-# Random rows show more than first rows do. The next sheet draws four from each class. Read it column
-# by column: what do the cells of a class share? And does every picture show a cell?
+# Random rows show more than first rows do. The next sheet draws three from each class. Read it
+# column by column: what do the cells of a class share? And does every picture show a cell?
 
 # %% tags=["nbval-ignore-output"]
 rng = np.random.default_rng(1)
 by_class = [rng.permutation(np.flatnonzero(labels == label)) for label in range(len(class_names))]
-rows = np.stack([np.resize(rows, 4) for rows in by_class], axis=1).ravel()
-titles = [*class_names] + [""] * (len(rows) - len(class_names))
-heading = "Four random rows of each class: do they all show a cell?"
+rows = np.stack([np.resize(rows, 3) for rows in by_class], axis=1).ravel()
+titles = [name.replace(" ", "\n") for name in class_names] + [""] * 2 * len(class_names)
+heading = "Three random rows of each class: do they all show a cell?"
 sheet = figures.contact_sheet(identical[rows], titles, len(class_names), heading, 0.9)
 figures.save(sheet, "01_random_rows", source)
 
@@ -124,8 +125,8 @@ figures.save(sheet, "01_random_rows", source)
 last_rows = np.arange(len(labels) - 6, len(labels))
 both = np.concatenate([identical[last_rows], backgrounds[last_rows]])
 titles = [f"row {row:,}: {labels[row]}" for row in last_rows] * 2
-heading = "The last rows, with labels. Above: identical copies. Below: altered backgrounds"
-sheet = figures.contact_sheet(both, titles, len(last_rows), heading, 1.1)
+heading = "The last rows: identical copies above, altered backgrounds below"
+sheet = figures.contact_sheet(both, titles, len(last_rows), heading, 1.15)
 figures.save(sheet, "01_last_rows", source)
 
 # %% [markdown]
@@ -135,8 +136,8 @@ figures.save(sheet, "01_last_rows", source)
 joint_rows = np.arange(11956, 11962)
 both = np.concatenate([identical[joint_rows], backgrounds[joint_rows]])
 titles = [f"row {row:,}: {labels[row]}" for row in joint_rows] * 2
-heading = "Rows around 11,959, with labels. Above: identical copies. Below: altered backgrounds"
-sheet = figures.contact_sheet(both, titles, len(joint_rows), heading, 1.1)
+heading = "Around row 11,959: identical copies above, altered backgrounds below"
+sheet = figures.contact_sheet(both, titles, len(joint_rows), heading, 1.15)
 figures.save(sheet, "01_joint", source)
 
 # %% [markdown]
@@ -160,8 +161,8 @@ for stretch in stretches.itertuples():
     print(f"rows {stretch.first} to {stretch.last}, copies under each label:", counts.tolist())
 
 # %% [markdown]
-# The longer stretch puts the same picture under every label: whatever a network answers, it is wrong
-# for most copies. The shorter one teaches it that this picture is a monocyte.
+# The longer stretch puts the same picture under every label: whatever a network answers, it is
+# wrong for most copies. The shorter one teaches it that this picture is a monocyte.
 #
 # ## Check the report
 #
@@ -180,22 +181,22 @@ claims = {
 print(pd.Series(claims).to_string())
 
 # %% [markdown]
-# So the report's range is right if its end is not counted. Its claim that the backgrounds had been
-# altered is not: equal hashes mean that not one byte differs.
+# So the report's range is right if its end is not counted. Were the backgrounds altered? A rebuilt
+# set cannot say, but a hash can, for any file: equal hashes mean that not one byte differs.
 #
 # ## Measure: altered backgrounds
 #
-# Suppose the report were right, and behind each copy there were another background. Does the same
-# measurement still find the copies?
+# Now take the set as the report describes it, with another background behind each copy. Does the
+# same measurement still find the copies?
 
 # %%
 print("stretches:", len(inspection.stretches(cleaning.image_hashes(backgrounds), shortest=20)))
 
 # %% [markdown]
 # It finds none: one changed byte gives another hash. Measure something softer. Shrink each image to
-# 12 × 12 pixels (*thumbnails*), and ask how much each row differs from the row before it, on average
-# over pixels, in *grey levels* from 0 to 255. Do this for the whole image, and for its centre, where
-# the background does not reach.
+# 12 × 12 pixels (*thumbnails*), and ask how much each row differs from the row before it, on
+# average over pixels, in *grey levels* from 0 to 255. Do this for the whole image, and for its
+# centre, where the background does not reach.
 
 # %% tags=["nbval-ignore-output"]
 thumbnails = {name: inspection.thumbnails(set_.images, 12) for name, set_ in given.items()}
@@ -216,8 +217,8 @@ figures.save(cleaning_figures.changes_by_row(changes, 11_700, heading), "01_chan
 # %% [markdown]
 # In photographs nothing repeats: both parts of the image change from row to row. With identical
 # copies both fall to nothing. With altered backgrounds the whole image keeps changing, but the
-# centre does not. Number the pictures: a new number begins wherever the centre changes. Stretches of
-# one number are the planted pictures.
+# centre does not. Number the pictures: a new number begins wherever the centre changes. Stretches
+# of one number are the planted pictures.
 
 # %%
 picture_number = np.cumsum(~still["backgrounds"])
@@ -264,7 +265,7 @@ figures.save(figures.bars(class_counts, heading, "photographs"), "01_class_count
 # *background*, the light behind the cells. Take the border of the image, keep its brightest tenth,
 # and read the middle value of each colour.
 #
-# Red minus blue says how *warm* that colour is: above zero it is yellowish, below zero bluish.
+# Red minus blue says how *warm* that colour is: the higher, the yellower; the lower, the bluer.
 
 # %% tags=["nbval-ignore-output"]
 background = cleaning.background_colour(images)
@@ -289,9 +290,9 @@ figures.save(figure, "01_background", source)
 # %% tags=["nbval-ignore-output"]
 chosen = [rng.permutation(np.flatnonzero(group))[:6] for group in (~bluish, bluish)]
 rows = np.concatenate(chosen)
-titles = [class_names[label] for label in photo_labels[rows]]
+titles = [class_names[label].replace(" ", "\n") for label in photo_labels[rows]]
 heading = "Two acquisitions: the warm background above, the bluish one below"
-sheet = figures.contact_sheet(images[rows], titles, len(chosen[0]), heading, 1.15)
+sheet = figures.contact_sheet(images[rows], titles, len(chosen[0]), heading)
 figures.save(sheet, "01_second_acquisition", source)
 
 # %% [markdown]
@@ -366,10 +367,10 @@ judged_labels = photo_labels[judged]
 class_means = np.stack([colours[taught][photo_labels[taught] == c].mean(0) for c in class_range])
 
 # %% [markdown]
-# The course's metrics take *scores*, the larger the better, as a network's last layer gives them. Here the score of a
-# class is minus the distance to its mean. The yardstick is the rule that always answers with the
-# largest class. Every accuracy comes with a *95 % interval*: how far it may be off because only so
-# many images were judged.
+# The course's metrics take *scores*, the larger the better, as a network's last layer gives them.
+# Here the score of a class is minus the distance to its mean. The yardstick is the rule that always
+# answers with the largest class. Every accuracy comes with a *95 % interval*: how far it may be off
+# because only so many images were judged.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -389,9 +390,9 @@ for rule, estimate in accuracies.items():
     print(f"{rule:14s} {estimate}")
 
 # %% [markdown]
-# Intervals tell how sure each number is. Whether two rules differ on the *same* images is asked more
-# sharply by McNemar's test: among the images that only one of two rules gets right, does one rule
-# win more often than chance allows?
+# Intervals tell how sure each number is. Whether two rules differ on the *same* images is asked
+# more sharply by McNemar's test: among the images that only one of two rules gets right, does one
+# rule win more often than chance allows?
 
 # %% tags=["nbval-ignore-output"]
 for rule in ("brightness", "largest class"):
@@ -426,7 +427,7 @@ print("the intervals are apart:", bool(shifted.high < usual.low or usual.high < 
 #
 # - checked shapes, types and labels,
 # - looked at contact sheets, and found two pictures that are no cells,
-# - measured where they are, in both variants, and corrected the report in two details,
+# - measured where they are, in both variants, and checked the report's row ranges,
 # - counted the classes and their imbalance,
 # - discovered a second acquisition by the colour of its background,
 # - and measured how far brightness and colour alone get you: the rest is *shape*.
@@ -435,8 +436,8 @@ print("the intervals are apart:", bool(shifted.high < usual.low or usual.high < 
 #
 # ## Exercises
 #
-# **1.** The mean image of a class can betray planted copies as well. Compute the mean images with the
-# planted pictures left in. In which classes do you see a ghost, and why there most?
+# **1.** The mean image of a class can betray planted copies as well. Compute the mean images with
+# the planted pictures left in. In which classes do you see a ghost, and why there most?
 #
 # #### Solution
 
@@ -444,7 +445,7 @@ print("the intervals are apart:", bool(shifted.high < usual.low or usual.high < 
 ghosts = [identical[labels == label].mean(axis=0).astype(np.uint8) for label in class_range]
 planted_share = 1 - class_counts / all_counts
 titles = [f"{name}\n{share:.0%} planted" for name, share in planted_share.items()]
-heading = f"{planted_share.max():.0%} of {planted_share.idxmax()} is planted, more than of any class"
+heading = f"{planted_share.max():.0%} of {planted_share.idxmax()} is planted, the largest share"
 sheet = figures.contact_sheet(np.stack(ghosts), titles, 8, heading, 1.2)
 figures.save(sheet, "01_exercise_ghosts", source)
 
@@ -464,8 +465,8 @@ counts = [int((warmth <= border).sum()) for border in borders]
 print("different answers:", len(set(counts)))
 
 # %% [markdown]
-# **3.** Does the rule gain if it sees *where* the colours are? Use thumbnails of 4 × 4 pixels, flattened
-# to 48 numbers, instead of one mean colour.
+# **3.** Does the rule gain if it sees *where* the colours are? Use thumbnails of 4 × 4 pixels,
+# flattened to 48 numbers, instead of one mean colour.
 #
 # #### Solution
 

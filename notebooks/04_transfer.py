@@ -99,9 +99,9 @@ print("\n".join(f"{layer.name:22s}{layer.output.shape[1:]}" for layer in chosen)
 # %% tags=["nbval-ignore-output"]
 looker = keras.Model(lite0.input, [layer.output for layer in chosen])
 cell = data["validation"].images[np.flatnonzero(data["validation"].labels == 1)[0]]
-seen = looker.predict_on_batch(cell[np.newaxis])
+seen = looker(cell[np.newaxis])
 titles = [f"{layer.output.shape[1]} × {layer.output.shape[2]}" for layer in chosen]
-maps = {title: answer[0] for title, answer in zip(titles, seen, strict=True)}
+maps = {title: np.array(answer[0]) for title, answer in zip(titles, seen, strict=True)}
 heading = f"From a picture of {titles[0]} places to signals at {titles[-1]}"
 shown = transfer_figures.feature_maps(cell, maps, heading)
 figures.save(shown, "04_feature_maps", data.source)
@@ -111,7 +111,7 @@ figures.save(shown, "04_feature_maps", data.source)
 # pooling*). That leaves one number a map: the image's *features*.
 
 # %%
-by_hand = lite0.predict_on_batch(cell[np.newaxis]).mean(axis=(1, 2))
+by_hand = np.array(lite0(cell[np.newaxis])).mean(axis=(1, 2))
 pooled = networks.pooled_features(lite0, cell[np.newaxis])
 print("features an image:", pooled.shape[1])
 print("they are the means of the last maps:", np.allclose(pooled, by_hand, atol=1e-4))

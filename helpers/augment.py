@@ -10,6 +10,7 @@ The rest is what the report did with arrays before training (keras-cv's RandAugm
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -392,7 +393,10 @@ def rand_augment_copies(
     Returns:
         uint8 (N, H, W, 3), in the order of `images`.
     """
-    import keras_cv  # takes seconds and is needed nowhere else
+    with warnings.catch_warnings():
+        # One of its imports misses a notebook widget that the course does not use.
+        warnings.simplefilter("ignore")
+        import keras_cv  # takes seconds and is needed nowhere else
 
     tf.random.set_seed(seed)
     tf.random.set_global_generator(tf.random.Generator.from_seed(seed))

@@ -8,20 +8,25 @@ from matplotlib.figure import Figure
 from helpers.figures import PALETTE
 
 
-def labelled_rows(rows: dict[str, np.ndarray], heading: str) -> Figure:
-    """Show one row of images, uint8 (K, H, W, 3), for each key, which stands at its left."""
+def labelled_rows(rows: dict[str, np.ndarray], heading: str, gap: int = 6) -> Figure:
+    """Show one row of images, uint8 (K, H, W, 3), for each key, which stands at its left.
+
+    A row with fewer images than the longest is white at its end; `gap` is in pixels.
+    """
     columns = max(len(images) for images in rows.values())
-    figure, axes = plt.subplots(
-        len(rows), columns, figsize=(0.95 * columns + 1.3, 0.95 * len(rows) + 0.5), squeeze=False
-    )
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.grid(visible=False)
-        axis.spines[:].set_visible(False)
-    for row, (title, images) in zip(axes, rows.items(), strict=True):
-        row[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
-        for axis, image in zip(row, images, strict=False):
-            axis.imshow(image, interpolation="nearest")
+    height, width = next(iter(rows.values())).shape[1:3]
+    canvas = np.full((len(rows) * (height + gap), columns * (width + gap), 3), 255, np.uint8)
+    for row, images in enumerate(rows.values()):
+        for column, image in enumerate(images):
+            top, left = row * (height + gap), column * (width + gap)
+            canvas[top : top + height, left : left + width] = image
+    # One picture of all: an axis for each image would take seconds to lay out.
+    figure, axis = plt.subplots(figsize=(0.95 * columns + 1.3, 0.95 * len(rows) + 0.5))
+    axis.imshow(canvas, interpolation="nearest")
+    axis.set_xticks([])
+    axis.set_yticks(height / 2 + np.arange(len(rows)) * (height + gap), list(rows), fontsize=9)
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
     figure.suptitle(heading, fontsize=11, fontweight="bold", x=0.01, ha="left")
     return figure
 

@@ -126,5 +126,5 @@ def nearest_differences(differences: dict[str, np.ndarray], heading: str) -> Fig
     axis.set_yscale("log")
     axis.set(title=heading, ylabel="images (log scale)")
     axis.set_xlabel("difference from the most similar other centre, grey levels")
-    axis.legend(fontsize=9)
+    figure.legend(fontsize=9, loc="outside lower left", ncols=2)
     return figure

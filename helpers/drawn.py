@@ -120,7 +120,7 @@ def _draw_in_parallel(seed: int, labels: np.ndarray, second_acquisition: np.ndar
     fresh = multiprocessing.get_context("spawn")
     try:
         with (
-            ProcessPoolExecutor(os.cpu_count(), mp_context=fresh) as pool,
+            ProcessPoolExecutor(min(8, os.cpu_count() or 1), mp_context=fresh) as pool,
             tqdm(total=len(labels), desc="Drawing cells", unit="image") as progress,
         ):
             drawings = pool.map(
@@ -356,7 +356,7 @@ class Morphology:
         outline: how far noise bends the outline, and that noise's wavelength.
         cytoplasm: the two colours between which a cell's cytoplasm lies.
         nucleus: draws the nucleus as circles (K, 3), or None for a cell without one.
-        chromatin: the nucleus' dark and light colour.
+        chromatin: the nucleus' dark and light colour, or None.
         chromatin_wavelength: size of the chromatin's pattern.
         granule: the granules' colour, or None.
         granule_spacing: distance between granules.
@@ -368,9 +368,9 @@ class Morphology:
     radius: tuple[float, float]
     outline: tuple[float, float]
     cytoplasm: tuple[Colour, Colour]
-    nucleus: Callable[[np.random.Generator], np.ndarray] | None
-    chromatin: tuple[Colour, Colour]
-    chromatin_wavelength: float
+    nucleus: Callable[[np.random.Generator], np.ndarray] | None = None
+    chromatin: tuple[Colour, Colour] | None = None
+    chromatin_wavelength: float = 6.0
     granule: Colour | None = None
     granule_spacing: float = 3.0
     granule_share: tuple[float, float] = (0.0, 0.0)
@@ -463,9 +463,6 @@ MORPHOLOGIES = {
         radius=(13, 2.5),
         outline=(1.5, 7),
         cytoplasm=((0.80, 0.74, 0.94), (0.62, 0.56, 0.86)),
-        nucleus=None,
-        chromatin=((0.30, 0.17, 0.55), (0.30, 0.17, 0.55)),
-        chromatin_wavelength=6,
         granule=(0.34, 0.18, 0.58),
         granule_spacing=3.5,
         granule_share=(0.55, 0.9),
@@ -502,19 +499,11 @@ def _paint_cell(
         _paint_vacuoles(transmission, rng, morphology.most_vacuoles, (x, y), radius, body)
     nucleus = np.zeros_like(body)
     if morphology.nucleus is not None:
-        distance = _distance(x, y, radius * morphology.nucleus(rng), blend=0.8 * zoom)
-        nucleus = _inside(distance + 0.4 * _noise(rng, 12 * zoom), 1.4) * body
-        pattern = 0.42 + 0.4 * _noise(rng, morphology.chromatin_wavelength * zoom)
-        pattern -= 0.25 * np.exp(-((distance / 2) ** 2))
-        chromatin = _between(*morphology.chromatin, np.clip(pattern, 0, 1))
-        _cover(transmission, chromatin, nucleus)
+        nucleus = _paint_nucleus(transmission, rng, morphology, (x, y), radius, zoom, body)
     if morphology.granule is not None:
-        share = rng.uniform(*morphology.granule_share)
-        spots = _granules(rng, morphology.granule_spacing * zoom)
-        granules = np.clip(4 * (spots + 0.12 * _noise(rng, 14 * zoom) - 1 + share), 0, 1)
-        granules *= body * np.clip(-edge / 3, 0, 1)
-        granules *= 1 - nucleus * np.float32(1 - morphology.granules_over_nucleus)
-        _cover(transmission, morphology.granule, granules * np.float32(rng.uniform(0.6, 0.95)))
+        room = body * np.clip(-edge / 3, 0, 1)
+        room *= 1 - nucleus * np.float32(1 - morphology.granules_over_nucleus)
+        _paint_granules(transmission, rng, morphology, room, zoom)
 
 
 def _paint_vacuoles(
@@ -530,9 +519,41 @@ def _paint_vacuoles(
         return
     angles, distances = rng.uniform(0, 2 * np.pi, count), radius * rng.uniform(0.45, 0.9, count)
     sizes = radius * rng.uniform(0.04, 0.12, count)
-    circles = np.column_stack([distances * np.cos(angles), distances * np.sin(angles), sizes])
+    circles = np.column_stack([distances[:, None] * _directions(angles), sizes])
     holes = _inside(_distance(*coordinates, circles, blend=0.3), 1.5) * body
     _cover(transmission, (0.95, 0.93, 0.97), holes * np.float32(0.85))
+
+
+def _paint_nucleus(
+    transmission: np.ndarray,
+    rng: np.random.Generator,
+    morphology: Morphology,
+    coordinates: tuple[np.ndarray, np.ndarray],
+    radius: float,
+    zoom: float,
+    body: np.ndarray,
+) -> np.ndarray:
+    """Paint the nucleus and return its share of each pixel, (96, 96)."""
+    distance = _distance(*coordinates, radius * morphology.nucleus(rng), blend=0.8 * zoom)
+    nucleus = _inside(distance + 0.4 * _noise(rng, 12 * zoom), 1.4) * body
+    pattern = 0.42 + 0.4 * _noise(rng, morphology.chromatin_wavelength * zoom)
+    pattern -= 0.25 * np.exp(-((distance / 2) ** 2))
+    _cover(transmission, _between(*morphology.chromatin, np.clip(pattern, 0, 1)), nucleus)
+    return nucleus
+
+
+def _paint_granules(
+    transmission: np.ndarray,
+    rng: np.random.Generator,
+    morphology: Morphology,
+    room: np.ndarray,
+    zoom: float,
+) -> None:
+    """Paint granules where there is `room` (96, 96), 0-1."""
+    share = rng.uniform(*morphology.granule_share)
+    spots = _granules(rng, morphology.granule_spacing * zoom)
+    granules = np.clip(4 * (spots + 0.12 * _noise(rng, 14 * zoom) - 1 + share), 0, 1) * room
+    _cover(transmission, morphology.granule, granules * np.float32(rng.uniform(0.6, 0.95)))
 
 
 def _paint_red_cells(
@@ -594,7 +615,7 @@ def _photograph(
     mixing = np.diag(strength) + rng.normal(0, 0.02, (3, 3))
     light = np.exp(-np.maximum(density @ mixing.astype(np.float32), 0))
 
-    lamp = np.array([222, 226, 245] if second_acquisition else [253, 230, 205])
+    lamp = np.array([212, 217, 238] if second_acquisition else [253, 230, 205])
     lamp = (lamp + rng.uniform(-7, 7, 3)) * rng.uniform(0.78, 1.0)
     x, y = _grid()
     angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.25)

@@ -20,7 +20,8 @@ def feature_maps(
         heading: what was found.
         shown: maps a layer.
     """
-    figure, axes = plt.subplots(len(maps), shown + 1, figsize=(8.2, 1.25 * len(maps) + 0.5))
+    size = (8.2, 1.25 * len(maps) + 0.5)
+    figure, axes = plt.subplots(len(maps), shown + 1, figsize=size, squeeze=False)
     for row, (title, layer) in zip(axes, maps.items(), strict=True):
         row[0].imshow(image)
         row[0].set_ylabel(title, fontsize=8)
@@ -53,8 +54,8 @@ def projections(
         class_names: one name a class.
         heading: what was found.
     """
-    figure, axes = plt.subplots(1, len(train), figsize=(9, 3.7))
-    for axis, (title, features) in zip(axes, train.items(), strict=True):
+    figure, axes = plt.subplots(1, len(train), figsize=(9, 3.7), squeeze=False)
+    for axis, (title, features) in zip(axes[0], train.items(), strict=True):
         directions = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto", n_components=2)
         directions.fit(features, train_labels)
         places = directions.transform(judged[title])
@@ -63,7 +64,7 @@ def projections(
             axis.scatter(x, y, s=7, color=PALETTE[label % len(PALETTE)], label=name)
         axis.set(xticks=[], yticks=[])
         axis.set_title(title, fontweight="normal")
-    handles, names = axes[0].get_legend_handles_labels()
+    handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, fontsize=8, ncols=4, markerscale=2, loc="outside lower center")
     _titled(figure, heading)
     return figure
@@ -151,14 +152,21 @@ def accuracy_and_cost(table: pd.DataFrame, heading: str) -> Figure:
     errors = [table["value"] - table["low"], table["high"] - table["value"]]
     axis.errorbar(table["ms an image"], table["value"], yerr=errors, fmt="none", ecolor="0.5")
     axis.scatter(table["ms an image"], table["value"], s=table["parameters"] / 3e4, alpha=0.7)
+    slowest = table["ms an image"].max()
     for name, row in table.iterrows():
-        label, place = (
+        place = (row["ms an image"], row["value"])
+        # Towards the middle, so that no label leaves the axes.
+        side, offset = ("left", 9) if place[0] < slowest / 2 else ("right", -9)
+        axis.annotate(
             f"{name}, {row['parameters'] / 1e6:.1f} M",
-            (row["ms an image"], row["value"]),
+            place,
+            xytext=(offset, 4),
+            textcoords="offset points",
+            ha=side,
+            fontsize=8,
         )
-        axis.annotate(label, place, fontsize=8, xytext=(9, 4), textcoords="offset points")
     axis.margins(y=0.15)
-    axis.set_xlim(0, 1.45 * table["ms an image"].max())
+    axis.set_xlim(0, 1.1 * slowest)
     axis.set(xlabel="milliseconds an image", ylabel="accuracy")
     axis.yaxis.set_major_formatter("{x:.0%}")
     _titled(figure, heading)

@@ -291,7 +291,7 @@ figures.save(figure, "01_background", source)
 chosen = [rng.permutation(np.flatnonzero(group))[:6] for group in (~bluish, bluish)]
 rows = np.concatenate(chosen)
 titles = [class_names[label].replace(" ", "\n") for label in photo_labels[rows]]
-heading = "Two acquisitions: the warm background above, the bluish one below"
+heading = "Two acquisitions: warm backgrounds above, bluish below"
 sheet = figures.contact_sheet(images[rows], titles, len(chosen[0]), heading)
 figures.save(sheet, "01_second_acquisition", source)
 

@@ -20,13 +20,13 @@ def natural_labels(count: int, seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def lesson() -> tuple[np.ndarray, np.ndarray]:
-    labels = natural_labels(2200, seed=1)
+    labels = natural_labels(2000, seed=1)
     return drawn.draw_cells(labels, seed=1), labels
 
 
 @pytest.fixture
 def undrawn(monkeypatch) -> None:
-    """Replace the drawing of cells, which takes a minute, by images that hold their row's number."""
+    """Replace drawing, which takes a minute, by images that hold the number of their row."""
 
     def numbered(seed, labels, second_acquisition):
         rows = np.arange(len(labels), dtype=np.uint16)
@@ -53,6 +53,7 @@ def test_same_seed_draws_the_same_and_another_seed_does_not():
 def test_an_image_depends_on_its_own_row_only():
     labels = natural_labels(12, seed=2)
     images = drawn.draw_cells(labels, seed=6)
+    assert len(np.unique(images.reshape(12, -1), axis=0)) == 12
     changed = np.where(np.arange(12) == 3, 7 - labels, labels)
     differs = (drawn.draw_cells(changed, seed=6) != images).any(axis=(1, 2, 3))
     assert differs.tolist() == [row == 3 for row in range(12)]
@@ -122,30 +123,24 @@ def test_the_second_acquisition_is_408_images_apart_from_platelets_and_duplicate
 
 def test_a_linear_model_on_pixels_stays_under_60_percent(lesson):
     images, labels = lesson
-    pixels = images.reshape(-1, 24, 4, 24, 4, 3).mean(axis=(2, 4)).reshape(len(images), -1)
+    pixels = images.reshape(-1, 12, 8, 12, 8, 3).mean(axis=(2, 4)).reshape(len(images), -1)
     model = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=[100, 1000, 10000]))
-    accuracy = model.fit(pixels[:1600], labels[:1600]).score(pixels[1600:], labels[1600:])
+    accuracy = model.fit(pixels[:1400], labels[:1400]).score(pixels[1400:], labels[1400:])
     assert 0.25 < accuracy < 0.6
 
 
-def test_colours_of_dark_and_pale_pixels_tell_classes_apart(lesson):
+def test_colours_and_local_contrast_tell_classes_apart(lesson):
     images, labels = lesson
-    features = _colour_percentiles(images)
+    contrast = np.abs(np.diff(images.astype(np.int16), axis=1))
+    features = np.hstack([_percentiles(images), _percentiles(contrast)])
     model = ExtraTreesClassifier(100, random_state=0)
-    accuracy = model.fit(features[:1600], labels[:1600]).score(features[1600:], labels[1600:])
-    most_frequent = np.bincount(labels[1600:]).max() / 600
-    assert accuracy > most_frequent + 0.25
+    accuracy = model.fit(features[:1400], labels[:1400]).score(features[1400:], labels[1400:])
+    share_of_largest_class = np.bincount(labels[1400:]).max() / 600
+    assert accuracy > share_of_largest_class + 0.25
 
 
-def _colour_percentiles(images: np.ndarray) -> np.ndarray:
-    """Return percentiles of each colour and of its local contrast: float (N, 66)."""
-    pixels = images.reshape(len(images), -1, 3)
-    contrast = np.abs(np.diff(images.astype(np.int16), axis=1)).reshape(len(images), -1, 3)
-    shares = [1, 3, 5, 10, 15, 20, 30, 40, 50, 70, 95]
-    return np.concatenate(
-        [
-            np.percentile(values, shares, axis=1).transpose(1, 0, 2).reshape(len(images), -1)
-            for values in (pixels, contrast)
-        ],
-        axis=1,
-    )
+def _percentiles(images: np.ndarray) -> np.ndarray:
+    """Return percentiles of each colour over a third of the pixels: float (N, 30)."""
+    pixels = images.reshape(len(images), -1, 3)[:, ::3]
+    shares = [1, 3, 5, 10, 15, 20, 30, 40, 70, 95]
+    return np.percentile(pixels, shares, axis=1).transpose(1, 0, 2).reshape(len(images), -1)

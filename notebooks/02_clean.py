@@ -474,14 +474,16 @@ print("second acquisition:", evaluation.share(acquisition[kept]))
 # %% [markdown]
 # The file gets three arrays: `images`, `labels`, and `acquisition` (True for the second one). It is
 # written under a temporary name and renamed at the end, so an interrupted run leaves no half file.
-# A set that is not the complete homework is not written.
+# A set that is not the complete homework is not written, and drawn cells go to the build folder, where
+# they cannot take the place of photographs.
 
 # %%
-path = course.data_folder() / "data_processed.npz"
+folder = course.data_folder() if source.are_photographs else results.folder(source)
+path = folder / "data_processed.npz"
 complete = len(labels) == 13_759
 if complete:
     write_processed(path, given["identical"], kept, acquisition)
-print("data/data_processed.npz written:", complete)
+print("data_processed.npz written:", complete)
 
 # %% [markdown]
 # Never trust a file you have not read back. Hashes spare us comparing every byte once more.

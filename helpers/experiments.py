@@ -274,7 +274,7 @@ def _compiled_backbone(structure: str, classes: int) -> tuple[keras.Model, list[
     model = _network(experiment, classes)
     training.compile_model(model, experiment.optimizer, experiment.learning_rate)
     model.optimizer.build(model.trainable_variables)
-    return model, [np.array(variable) for variable in _state_of(model)]
+    return model, [keras.ops.convert_to_numpy(variable) for variable in _state_of(model)]
 
 
 def _state_of(model: keras.Model) -> list:

@@ -155,7 +155,7 @@ def _draw_image(rng: np.random.Generator, label: int, second_acquisition: bool) 
     """Draw one field of view: uint8 (96, 96, 3)."""
     transmission = np.ones((IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.float32)
     zoom = rng.uniform(0.72, 1.22)
-    centre = IMAGE_SIZE / 2 + rng.uniform(-14, 14, 2)
+    centre = IMAGE_SIZE / 2 + rng.uniform(-15, 15, 2)
     radius = MORPHOLOGIES[label].draw_radius(rng) * zoom
     _paint_red_cells(transmission, rng, centre, radius, zoom)
     _paint_bystanders(transmission, rng, centre, radius, zoom)
@@ -611,7 +611,7 @@ def _photograph(
 ) -> np.ndarray:
     """Return uint8 (96, 96, 3): stain, lamp, focus and sensor applied to transmission."""
     density = -np.log(np.maximum(transmission, 0.02))
-    strength = rng.uniform(0.72, 1.28) * np.exp(rng.normal(0, 0.07, 3))
+    strength = rng.uniform(0.68, 1.3) * np.exp(rng.normal(0, 0.075, 3))
     mixing = np.diag(strength) + rng.normal(0, 0.02, (3, 3))
     light = np.exp(-np.maximum(density @ mixing.astype(np.float32), 0))
 

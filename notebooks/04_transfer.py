@@ -40,16 +40,7 @@ if "google.colab" in sys.modules:
 import numpy as np
 import pandas as pd
 
-from helpers import (
-    evaluation,
-    figures,
-    networks,
-    results,
-    timing,
-    training,
-    transfer_figures,
-    weights,
-)
+from helpers import evaluation, figures, judging, networks, results, weights
 from helpers.course_data import load_course_data
 from helpers.experiments import Experiment, features, run
 from helpers.imbalance import linear_logits
@@ -92,6 +83,8 @@ print("parameters", f"{lite0.count_params():,}")
 # %%
 import keras
 
+from helpers import transfer_figures
+
 convolutions = [layer for layer in lite0.layers if isinstance(layer, keras.layers.Conv2D)]
 chosen = [convolutions[0], convolutions[4], convolutions[12], convolutions[-1]]
 print("\n".join(f"{layer.name:22s}{layer.output.shape[1:]}" for layer in chosen))
@@ -100,6 +93,8 @@ print("\n".join(f"{layer.name:22s}{layer.output.shape[1:]}" for layer in chosen)
 looker = keras.Model(lite0.input, [layer.output for layer in chosen])
 cell = data["validation"].images[np.flatnonzero(data["validation"].labels == 1)[0]]
 seen = looker(cell[np.newaxis])
+
+# %% tags=["nbval-ignore-output"]
 titles = [f"{layer.output.shape[1]} × {layer.output.shape[2]}" for layer in chosen]
 maps = {title: np.array(answer[0]) for title, answer in zip(titles, seen, strict=True)}
 heading = f"From a picture of {titles[0]} places to signals at {titles[-1]}"
@@ -131,6 +126,8 @@ print("they are the means of the last maps:", np.allclose(pooled, by_hand, atol=
 # %% tags=["nbval-ignore-output"]
 subset = data.train_subset(data.profile.subset.train_images)
 judge = data["validation"]
+
+# %% tags=["nbval-ignore-output"]
 keras.utils.set_random_seed(0)
 extractors = {
     "pixels": lambda images: images[:, ::6, ::6].reshape(len(images), -1) / 255,
@@ -147,6 +144,7 @@ def extract(extractor, images):
     return extractor(images)
 
 
+# %% tags=["nbval-ignore-output"]
 train_features = {name: extract(how, subset.images) for name, how in extractors.items()}
 judge_features = {name: extract(how, judge.images) for name, how in extractors.items()}
 
@@ -212,6 +210,8 @@ traps = {
     "0 to 1 throughout": linear_logits(wrong_train, subset.labels, wrong_judge),
     "0 to 1 at use only": linear_logits(right_train, subset.labels, wrong_judge),
 }
+
+# %% tags=["nbval-ignore-output"]
 damage = {n: {"validation": evaluation.accuracy(judge.labels, x)} for n, x in traps.items()}
 best, worst = (damage[n]["validation"].value for n in ("0 to 255", "0 to 1 at use only"))
 heading = f"Wrong range at use: from {best:.0%} to {worst:.0%}, no error"
@@ -254,9 +254,13 @@ print("alone or together, the same features:", np.allclose(alone, together, atol
 # features. Then we project to a whole training.
 
 # %% tags=["nbval-ignore-output"]
+from helpers import timing, training
+
 training.compile_model(model, "adam", 1e-3)
 head = networks.head(width, class_count)
 training.compile_model(head, "adam", 1e-3)
+
+# %% tags=["nbval-ignore-output"]
 batch, answers = subset.images[:128], subset.labels[:128]
 batch_features = right_train[:128]
 seconds = {
@@ -278,6 +282,8 @@ ways = {
     "backbone in every epoch": (0.0, steps * seconds["backbone and head"]),
     "features cached": (batches * seconds["backbone once"], steps * seconds["head alone"]),
 }
+
+# %% tags=["nbval-ignore-output"]
 ratio = sum(ways["backbone in every epoch"]) / sum(ways["features cached"])
 heading = f"Caching makes the {outcome.epochs} epochs of this head {ratio:.0f} times cheaper"
 shown = transfer_figures.costs(ways, heading, ("paid once", "paid in every epoch"))
@@ -301,6 +307,8 @@ print("cached features save more than two thirds of the time:", ratio > 3)
 # %% tags=["nbval-ignore-output"]
 available = [network, *(name for name in weights.available_backbones() if name != network)]
 lineup = available if data.profile.name == "full" else available[:2]
+
+# %% tags=["nbval-ignore-output"]
 heads = {
     name: [
         run(Experiment(f"{name}_frozen", name, budget="head", freeze="all", seed=seed), data)
@@ -308,6 +316,8 @@ heads = {
     ]
     for name in lineup
 }
+
+# %% tags=["nbval-ignore-output"]
 for outcome in (outcome for outcomes in heads.values() for outcome in outcomes):
     results.record_outcome(outcome, data)
 
@@ -322,28 +332,16 @@ print(all(reasons[name] for name in missing) and len(available + missing) == len
 # competition had 98 to 99 % on the first kind; what parted them was the second.
 
 # %% tags=["nbval-ignore-output"]
-judged = {
-    weights.BACKBONES[name].title: {
-        split: evaluation.accuracy(data[split].labels, outcomes[0].logits[split])
-        for split in ("validation", "shifted_validation")
-    }
-    for name, outcomes in heads.items()
-}
+firsts = {weights.BACKBONES[name].title: outcomes[0] for name, outcomes in heads.items()}
+judged = judging.accuracies(firsts, data)
 leader = max(judged, key=lambda title: judged[title]["shifted_validation"].value)
 heading = f"Most right on shifted images: {leader}"
 figures.save(figures.accuracies(judged, heading), "04_backbones", data.source)
 
 # %% tags=["nbval-ignore-output"]
-table = pd.DataFrame(
-    [
-        {
-            "backbone": weights.BACKBONES[name].title,
-            "parameters": weights.load_backbone(name, pretrained=False).count_params(),
-            **{split: str(estimate) for split, estimate in judged[title].items()},
-        }
-        for name, title in zip(lineup, judged, strict=True)
-    ]
-).set_index("backbone")
+table = pd.DataFrame(judged).T.astype(str).rename_axis("backbone")
+empty = (weights.load_backbone(name, pretrained=False) for name in lineup)
+table.insert(0, "parameters", [backbone.count_params() for backbone in empty])
 results.save_table(table, "04_backbones", data.source)
 table
 
@@ -395,32 +393,16 @@ for split in ("validation", "shifted_validation"):
 # %% [markdown]
 # ## The chosen one, tested once
 #
-# The rule, fixed before looking: keep the backbones that the paired test cannot tell from the leader
-# on shifted validation; of these, take the one with the most right answers on validation. Only the
-# one chosen meets the test images.
-
-
-# %% tags=["nbval-ignore-output"]
-def score(name, split):
-    return evaluation.accuracy(data[split].labels, heads[name][0].logits[split]).value
-
-
-best = max(lineup, key=lambda name: score(name, "shifted_validation"))
-of_best = heads[best][0].logits["shifted_validation"]
-paired = {
-    name: evaluation.compare(shifted, of_best, outcomes[0].logits["shifted_validation"])
-    for name, outcomes in heads.items()
-}
-tied = [name for name in lineup if paired[name].p_value >= 0.05]
-chosen_name = max(tied, key=lambda name: score(name, "validation"))
+# The rule, fixed before looking (`judging.choose`): keep the backbones that the paired test cannot
+# tell from the leader on shifted validation; of these, take the one with the most right answers on
+# validation. Only the one chosen meets the test images.
 
 # %% tags=["nbval-ignore-output"]
-winner = heads[chosen_name][0]
-tests = [name for name in data.sets if name in ("test", "shifted_test", "second_acquisition")]
-final = {name: evaluation.accuracy(data[name].labels, winner.logits[name]) for name in tests}
+chosen = judging.choose(firsts, data)
+final = judging.accuracies({chosen: firsts[chosen]}, data, judging.REPORT_ON)[chosen]
 for name, estimate in final.items():
-    results.record(f"04_chosen/{name}/accuracy", estimate, source=data.source, network=chosen_name)
-    print(f"{weights.BACKBONES[chosen_name].title}, {name.replace('_', ' '):18s} {estimate}")
+    results.record(f"04_chosen/{name}/accuracy", estimate, source=data.source, network=chosen)
+    print(f"{chosen}, {name.replace('_', ' '):18s} {estimate}")
 
 # %% [markdown]
 # The shifted test holds altered copies of the test images: whatever is right on one and wrong on the
@@ -466,6 +448,8 @@ middle = backbone.layers[len(backbone.layers) // 2]
 half = keras.Model(backbone.input, middle.output)
 half_train, half_judge = extract(half, subset.images), extract(half, judge.images)
 half_logits = linear_logits(half_train, subset.labels, half_judge)
+
+# %% tags=["nbval-ignore-output"]
 print(
     f"{middle.name}, {half_train.shape[1]} features:",
     evaluation.accuracy(judge.labels, half_logits),

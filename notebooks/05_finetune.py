@@ -40,17 +40,7 @@ if "google.colab" in sys.modules:
 import numpy as np
 import pandas as pd
 
-from helpers import (
-    evaluation,
-    figures,
-    networks,
-    recipes,
-    results,
-    timing,
-    training,
-    transfer_figures,
-    weights,
-)
+from helpers import evaluation, figures, judging, networks, recipes, results, transfer, weights
 from helpers.course_data import load_course_data
 from helpers.experiments import Experiment, load_trained, run
 
@@ -84,15 +74,16 @@ for kind in kinds:
 
 # %%
 k, channels, filters = 3, 32, 64
-counted = {
-    "ordinary": (layers.Conv2D(filters, k, use_bias=False), k * k * channels * filters),
-    "depthwise": (layers.DepthwiseConv2D(k, use_bias=False), k * k * channels),
-    "1 × 1": (layers.Conv2D(filters, 1, use_bias=False), channels * filters),
-}
-for name, (layer, formula) in counted.items():
+ordinary = layers.Conv2D(filters, k, use_bias=False)
+depthwise = layers.DepthwiseConv2D(k, use_bias=False)
+pointwise = layers.Conv2D(filters, 1, use_bias=False)
+
+# %%
+formulas = (k * k * channels * filters, k * k * channels, channels * filters)
+for layer, formula in zip((ordinary, depthwise, pointwise), formulas, strict=True):
     layer.build((None, 24, 24, channels))
     print(
-        f"{name:10s}{layer.count_params():7,} weights, as the formula says: {layer.count_params() == formula}"
+        f"{layer.count_params():7,} weights, as the formula says:", layer.count_params() == formula
     )
 
 # %% [markdown]
@@ -101,17 +92,15 @@ for name, (layer, formula) in counted.items():
 # follow.
 
 # %%
-depthwise = counted["depthwise"][0]
+share = (formulas[1] + formulas[2]) / formulas[0]
+print("share of the weights as predicted:", np.isclose(share, 1 / filters + 1 / k**2))
+
+# %%
 image = np.random.default_rng(0).normal(size=(1, 24, 24, channels)).astype("float32")
 changed = image.copy()
 changed[..., 5] += 1
 moved = np.abs(np.array(depthwise(changed)) - np.array(depthwise(image))).max(axis=(0, 1, 2))
 print("channels that changed:", np.flatnonzero(moved > 0))
-both = counted["depthwise"][1] + counted["1 × 1"][1]
-print(
-    "share of the weights as predicted:",
-    np.isclose(both / counted["ordinary"][1], 1 / filters + 1 / k**2),
-)
 
 # %% [markdown]
 # ### Swish, with its sign put right
@@ -122,14 +111,13 @@ print(
 
 # %%
 x = np.linspace(-8, 8, 321, dtype="float32")
-true_swish, keras_silu = x / (1 + np.exp(-x)), np.array(keras.activations.silu(x))
+true_swish, silu = x / (1 + np.exp(-x)), np.array(keras.activations.silu(x))
 with np.errstate(invalid="ignore"):
     report_swish = x / (1 - np.exp(-x))
-print("plus sign agrees with Keras: ", np.allclose(true_swish, keras_silu, atol=1e-5))
-print(
-    "minus sign agrees with Keras:",
-    np.allclose(report_swish, keras_silu, atol=1e-5, equal_nan=True),
-)
+
+# %%
+print("plus agrees with Keras: ", np.allclose(true_swish, silu, atol=1e-5))
+print("minus agrees with Keras:", np.allclose(report_swish, silu, atol=1e-5, equal_nan=True))
 print("at x = 0, plus gives", true_swish[160], "and minus gives", report_swish[160])
 
 # %% tags=["nbval-ignore-output"]
@@ -138,6 +126,10 @@ curves = {
     "the report's x / (1 − e^(−x))": report_swish,
     "ReLU6, in EfficientNet-Lite0": np.clip(x, 0, 6),
 }
+
+# %% tags=["nbval-ignore-output"]
+from helpers import transfer_figures
+
 dip = f"{true_swish.min():.2f} at x = {x[true_swish.argmin()]:.1f}"
 shown = transfer_figures.swish(x, curves, f"Swish dips to {dip}; the report's formula never dips")
 figures.save(shown, "05_swish", data.source)
@@ -176,6 +168,8 @@ with np.errstate(over="ignore", invalid="ignore"):
     naive = np.exp(logits * 1000) / np.exp(logits * 1000).sum()
 stable = np.array(keras.ops.softmax(logits * 1000))
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+# %%
 print("as written:", naive[0], " with the largest subtracted:", stable[0])
 print(
     "the loss is −log of the share:", np.isclose(loss(np.array([1]), logits), -np.log(shares[0, 1]))
@@ -192,14 +186,18 @@ print(
 strength = 1e-3
 head = networks.head(1280, 8, l2=strength)
 kernel, bias = head.get_layer("logits").get_weights()
+
+# %%
 by_hand = strength * np.square(kernel).sum()
 head.get_layer("logits").set_weights([kernel, bias + 100])
 print("λ times the sum of squared kernels:", np.isclose(sum(head.losses), by_hand, rtol=1e-4))
-head.get_layer("logits").set_weights([kernel, bias])
-
 # %%
 some_features = np.random.default_rng(1).normal(size=(64, 1280)).astype("float32")
 answers = np.arange(64) % 8
+
+# %%
+from helpers import training
+
 training.compile_model(head, "adam", 1e-3)
 with_penalty = head.evaluate(some_features, answers, verbose=0)[0]
 data_loss = loss(answers, head(some_features, training=False))
@@ -218,6 +216,8 @@ convolutions = [x for x in lite0.layers if isinstance(x, layers.Conv2D | layers.
 for layer in convolutions:
     layer.kernel_regularizer = keras.regularizers.L2(strength)
 print("penalties after setting the attribute:", len(lite0.losses))
+
+# %%
 networks.add_l2(lite0, strength)
 print(
     "penalties after networks.add_l2:      ", len(lite0.losses), "for", len(convolutions), "kernels"
@@ -244,6 +244,7 @@ shared = train.images[:8]
 platelets = train.images[train.labels == 7][:24]
 neutrophils = train.images[train.labels == 6][:24]
 
+# %% tags=["nbval-ignore-output"]
 first_norm = next(x for x in lite0.layers if isinstance(x, layers.BatchNormalization))
 before_norm = keras.Model(lite0.input, first_norm.input)
 among = [before_norm(np.concatenate([shared, others])) for others in (platelets, neutrophils)]
@@ -276,6 +277,8 @@ expected = stored_mean
 for batch in among:
     mean = np.array(batch).mean(axis=(0, 1, 2))
     expected = first_norm.momentum * expected + (1 - first_norm.momentum) * mean
+
+# %%
 print("momentum:", first_norm.momentum)
 print(
     "the stored mean moved as computed:",
@@ -292,11 +295,8 @@ print(
 # %%
 first_norm.trainable = False
 still = first_norm.moving_mean.numpy()
-frozen_answer = first_norm(among[0], training=True)
-print(
-    "frozen, training mode is like use:",
-    np.allclose(frozen_answer, first_norm(among[0], training=False)),
-)
+in_training, in_use = (first_norm(among[0], training=mode) for mode in (True, False))
+print("frozen, training mode is like use:", np.allclose(in_training, in_use))
 print("the stored mean stays:            ", np.array_equal(still, first_norm.moving_mean))
 
 # %% [markdown]
@@ -322,14 +322,13 @@ for name in ("efficientnet_b0", "efficientnet_lite0"):
 # %%
 backbone = weights.load_backbone("efficientnet_lite0")
 networks.freeze_through_block(backbone, "block2a")
+frozen_share = networks.trainable_summary(backbone).frozen_parameters / backbone.count_params()
+print(f"parameters frozen: {frozen_share:.1%}")
+
+# %%
 networks.freeze_batch_norm(backbone)
-frozen = [layer.name for layer in backbone.layers if not layer.trainable]
-count = networks.trainable_summary(backbone)
-print(
-    "the report's 30 layers hold few weights:",
-    count.frozen_parameters < 0.05 * backbone.count_params(),
-)
-print("batch normalisation frozen everywhere:  ", {"stem_bn", "top_bn"} <= set(frozen))
+norms = [layer for layer in backbone.layers if isinstance(layer, layers.BatchNormalization)]
+print("batch normalisation frozen everywhere:", not any(layer.trainable for layer in norms))
 
 # %% [markdown]
 # Early layers have few channels, so freezing them fixes little. That is the point of *fine*-tuning:
@@ -347,6 +346,8 @@ recipe = recipes.fine_tuned()
 network = recipe.network
 head_only = run(Experiment(f"{network}_frozen", network, budget="head", freeze="all"), data)
 tuned = run(recipe, data)
+
+# %% tags=["nbval-ignore-output"]
 results.record_outcome(head_only, data)
 results.record_outcome(tuned, data)
 print(
@@ -373,20 +374,9 @@ for split in ("validation", "shifted_validation"):
 
 
 # %% tags=["nbval-ignore-output"]
-def kernel_changes(trained, start):
-    """Return the mean relative change of the kernels of each block."""
-    changes = {}
-    for after, before in zip(trained.layers, start.layers, strict=True):
-        if hasattr(after, "kernel"):
-            old, new = before.kernel.numpy(), after.kernel.numpy()
-            change = np.linalg.norm(new - old) / np.linalg.norm(old)
-            changes.setdefault(before.name.split("_")[0], []).append(change)
-    return pd.Series({block: np.mean(values) for block, values in changes.items()})
-
-
 start = weights.load_backbone(network)
 after = load_trained(recipe, data).get_layer("backbone")
-moved = kernel_changes(after, start)
+moved = transfer.kernel_changes(after, start)
 
 # %% tags=["nbval-ignore-output"]
 heading = f"{moved.idxmax()} moved most, by {moved.max():.1%}; what was frozen stayed"
@@ -394,15 +384,13 @@ shown = transfer_figures.block_changes({"fine-tuned": moved}, heading)
 figures.save(shown, "05_what_moved", data.source)
 
 # %%
-norms = [
-    (old, new)
+stored = [
+    np.array_equal(old.moving_mean, new.moving_mean)
     for old, new in zip(start.layers, after.layers, strict=True)
     if isinstance(old, layers.BatchNormalization)
 ]
-stayed = all(np.array_equal(old.moving_mean, new.moving_mean) for old, new in norms)
-print("the stem stayed:       ", moved.iloc[0] == 0)
-print("the last block moved:  ", moved.iloc[-1] > 0)
-print("the stored means stayed:", stayed)
+print("the stem stayed, the last block moved:", moved.iloc[0] == 0, moved.iloc[-1] > 0)
+print("the stored means stayed:", all(stored))
 
 # %% [markdown]
 # ## Two decisions, compared
@@ -421,23 +409,21 @@ variants = {
     "both at once": base.variant("subset_both_at_once", head_first=False),
     "batch norm trained": base.variant("subset_batch_norm_trained", freeze_batch_norm=False),
 }
+
+# %% tags=["nbval-ignore-output"]
 outcomes = {name: run(experiment, data) for name, experiment in variants.items()}
 for outcome in outcomes.values():
     results.record_outcome(outcome, data)
 
 # %% tags=["nbval-ignore-output"]
-splits = ("validation", "shifted_validation")
-judged = {
-    name: {split: evaluation.accuracy(data[split].labels, o.logits[split]) for split in splits}
-    for name, o in outcomes.items()
-}
+judged = judging.accuracies(outcomes, data)
 best = max(judged, key=lambda name: judged[name]["validation"].value)
 heading = f"Most right on validation after the subset's epochs: {best}"
 figures.save(figures.accuracies(judged, heading), "05_variants", data.source)
 
 # %% tags=["nbval-ignore-output"]
 for name in ("both at once", "batch norm trained"):
-    for split in splits:
+    for split in judging.CHOOSE_ON:
         logits = outcomes["head first"].logits[split], outcomes[name].logits[split]
         paired = evaluation.compare(data[split].labels, *logits)
         print(f"{split}: head first, then {name}: {paired}")
@@ -453,6 +439,8 @@ curves = {
     for name, outcome in outcomes.items()
     for curve in ("accuracy", "val_accuracy")
 }
+
+# %% tags=["nbval-ignore-output"]
 by_epoch = pd.DataFrame({key: pd.Series(values) for key, values in curves.items()})
 by_epoch.index = by_epoch.index.rename("epoch") + 1
 by_epoch.round(3)
@@ -466,13 +454,7 @@ by_epoch.round(3)
 # wherever the trained ones are.
 
 # %% tags=["nbval-ignore-output"]
-batch = data["train"].images[:32]
-rows = []
-for name, entry in weights.BACKBONES.items():
-    model = weights.load_backbone(name, pretrained=False)
-    seconds = timing.seconds_per_call(lambda model=model: model(batch, training=False), repeats=1)
-    rows.append((entry.title, model.count_params(), 1000 * seconds / len(batch)))
-cost = pd.DataFrame(rows, columns=["backbone", "parameters", "ms an image"]).set_index("backbone")
+cost = transfer.backbone_costs(weights.BACKBONES, data["train"].images[:16])
 cost.sort_values("parameters").round(1)
 
 # %% tags=["nbval-ignore-output"]
@@ -495,22 +477,17 @@ for name in others if data.profile.name == "full" else others[:1]:
     experiment = base.variant(f"subset_{name}", network=name, freeze=30)
     compared[name] = run(experiment, data)
     results.record_outcome(compared[name], data)
+
+# %% tags=["nbval-ignore-output"]
 for name in weights.BACKBONES:
     if reason := weights.why_unavailable(name):
         print(reason)
 
 # %% tags=["nbval-ignore-output"]
-estimates = {
-    weights.BACKBONES[name].title: evaluation.accuracy(
-        data["validation"].labels, outcome.logits["validation"]
-    )
-    for name, outcome in compared.items()
-}
-table = cost.loc[list(estimates)].assign(
-    value=[e.value for e in estimates.values()],
-    low=[e.low for e in estimates.values()],
-    high=[e.high for e in estimates.values()],
-)
+titled = {weights.BACKBONES[name].title: outcome for name, outcome in compared.items()}
+judged = judging.accuracies(titled, data, ["validation"])
+rows = {title: vars(of["validation"]) for title, of in judged.items()}
+table = cost.join(pd.DataFrame.from_dict(rows, orient="index"), how="inner")
 results.save_table(table, "05_backbones", data.source)
 
 # %% tags=["nbval-ignore-output"]
@@ -531,33 +508,20 @@ for name in list(compared)[1:]:
 # ## The chosen model, tested once
 #
 # Two models were trained on all images: the head on the frozen backbone, and the fine-tuned network.
-# Shifted validation chooses, unless its difference could be chance; then validation does. The report's
-# final model had 98.58 % on its validation images and 77 % on the competition's private test, with
+# Shifted validation chooses, unless its difference could be chance; then validation does
+# (`judging.choose`). The report's final model had 98.58 % on its validation images and 77 % on the competition's private test, with
 # RandAugment, which comes in `06_augment`.
 
 # %% tags=["nbval-ignore-output"]
 candidates = {"frozen": head_only, "fine-tuned": tuned}
-shifted = [outcome.logits["shifted_validation"] for outcome in candidates.values()]
-paired = evaluation.compare(data["shifted_validation"].labels, *shifted)
-judge = "shifted_validation" if paired.p_value < 0.05 else "validation"
-right = {
-    name: evaluation.accuracy(data[judge].labels, outcome.logits[judge]).value
-    for name, outcome in candidates.items()
-}
-chosen = max(right, key=right.get)
-print(f"chosen by {judge}: {chosen}")
-
-# %% tags=["nbval-ignore-output"]
-tests = [name for name in data.sets if name in ("test", "shifted_test", "second_acquisition")]
-final = {
-    name: evaluation.accuracy(data[name].labels, candidates[chosen].logits[name]) for name in tests
-}
+chosen = judging.choose(candidates, data)
+final = judging.accuracies({chosen: candidates[chosen]}, data, judging.REPORT_ON)[chosen]
 for name, estimate in final.items():
     results.record(f"05_chosen/{name}/accuracy", estimate, source=data.source, model=chosen)
 
 # %% tags=["nbval-ignore-output"]
 reported = pd.Series({"test": "98.58 % (its validation)", "shifted_test": "77 % (private test)"})
-table = pd.DataFrame({chosen: final, "the report": reported}).reindex(tests)
+table = pd.DataFrame({chosen: final, "the report": reported}).reindex(list(final))
 results.save_table(table, "05_chosen", data.source)
 table.fillna("not measured")
 
@@ -622,6 +586,8 @@ for temperature in (0.5, 1, 2):
 norm = layers.BatchNormalization()
 single = np.array(among[0])[:1]
 copies = np.repeat(single, 4, axis=0)
+
+# %%
 alone, repeated = norm(single, training=True), norm(copies, training=True)
 print("copies change nothing:", np.allclose(alone[0], repeated[0], atol=1e-4))
 print(

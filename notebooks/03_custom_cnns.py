@@ -44,6 +44,7 @@ from helpers.experiments import Experiment, load_trained, run
 
 figures.use_course_style()
 data = load_course_data()
+print("Profile:", data.profile.name)
 
 # %% [markdown]
 # ## The images, by role

@@ -47,6 +47,7 @@ from helpers.imbalance import linear_logits
 
 figures.use_course_style()
 data = load_course_data()
+print("Profile:", data.profile.name)
 
 # %% [markdown]
 # ## A backbone

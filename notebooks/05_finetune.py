@@ -46,6 +46,7 @@ from helpers.experiments import Experiment, load_trained, run
 
 figures.use_course_style()
 data = load_course_data()
+print("Profile:", data.profile.name)
 
 # %% [markdown]
 # ## The parts of the method
@@ -77,8 +78,6 @@ k, channels, filters = 3, 32, 64
 ordinary = layers.Conv2D(filters, k, use_bias=False)
 depthwise = layers.DepthwiseConv2D(k, use_bias=False)
 pointwise = layers.Conv2D(filters, 1, use_bias=False)
-
-# %%
 formulas = (k * k * channels * filters, k * k * channels, channels * filters)
 for layer, formula in zip((ordinary, depthwise, pointwise), formulas, strict=True):
     layer.build((None, 24, 24, channels))
@@ -114,8 +113,6 @@ x = np.linspace(-8, 8, 321, dtype="float32")
 true_swish, silu = x / (1 + np.exp(-x)), np.array(keras.activations.silu(x))
 with np.errstate(invalid="ignore"):
     report_swish = x / (1 - np.exp(-x))
-
-# %%
 print("plus agrees with Keras: ", np.allclose(true_swish, silu, atol=1e-5))
 print("minus agrees with Keras:", np.allclose(report_swish, silu, atol=1e-5, equal_nan=True))
 print("at x = 0, plus gives", true_swish[160], "and minus gives", report_swish[160])
@@ -168,8 +165,6 @@ with np.errstate(over="ignore", invalid="ignore"):
     naive = np.exp(logits * 1000) / np.exp(logits * 1000).sum()
 stable = np.array(keras.ops.softmax(logits * 1000))
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-# %%
 print("as written:", naive[0], " with the largest subtracted:", stable[0])
 print(
     "the loss is −log of the share:", np.isclose(loss(np.array([1]), logits), -np.log(shares[0, 1]))
@@ -186,8 +181,6 @@ print(
 strength = 1e-3
 head = networks.head(1280, 8, l2=strength)
 kernel, bias = head.get_layer("logits").get_weights()
-
-# %%
 by_hand = strength * np.square(kernel).sum()
 head.get_layer("logits").set_weights([kernel, bias + 100])
 print("λ times the sum of squared kernels:", np.isclose(sum(head.losses), by_hand, rtol=1e-4))
@@ -216,8 +209,6 @@ convolutions = [x for x in lite0.layers if isinstance(x, layers.Conv2D | layers.
 for layer in convolutions:
     layer.kernel_regularizer = keras.regularizers.L2(strength)
 print("penalties after setting the attribute:", len(lite0.losses))
-
-# %%
 networks.add_l2(lite0, strength)
 print(
     "penalties after networks.add_l2:      ", len(lite0.losses), "for", len(convolutions), "kernels"
@@ -277,8 +268,6 @@ expected = stored_mean
 for batch in among:
     mean = np.array(batch).mean(axis=(0, 1, 2))
     expected = first_norm.momentum * expected + (1 - first_norm.momentum) * mean
-
-# %%
 print("momentum:", first_norm.momentum)
 print(
     "the stored mean moved as computed:",
@@ -323,9 +312,7 @@ for name in ("efficientnet_b0", "efficientnet_lite0"):
 backbone = weights.load_backbone("efficientnet_lite0")
 networks.freeze_through_block(backbone, "block2a")
 frozen_share = networks.trainable_summary(backbone).frozen_parameters / backbone.count_params()
-print(f"parameters frozen: {frozen_share:.1%}")
-
-# %%
+print(f"parameters frozen, all stored means and variances among them: {frozen_share:.1%}")
 networks.freeze_batch_norm(backbone)
 norms = [layer for layer in backbone.layers if isinstance(layer, layers.BatchNormalization)]
 print("batch normalisation frozen everywhere:", not any(layer.trainable for layer in norms))
@@ -346,8 +333,6 @@ recipe = recipes.fine_tuned()
 network = recipe.network
 head_only = run(Experiment(f"{network}_frozen", network, budget="head", freeze="all"), data)
 tuned = run(recipe, data)
-
-# %% tags=["nbval-ignore-output"]
 results.record_outcome(head_only, data)
 results.record_outcome(tuned, data)
 print(
@@ -409,8 +394,6 @@ variants = {
     "both at once": base.variant("subset_both_at_once", head_first=False),
     "batch norm trained": base.variant("subset_batch_norm_trained", freeze_batch_norm=False),
 }
-
-# %% tags=["nbval-ignore-output"]
 outcomes = {name: run(experiment, data) for name, experiment in variants.items()}
 for outcome in outcomes.values():
     results.record_outcome(outcome, data)
@@ -439,8 +422,6 @@ curves = {
     for name, outcome in outcomes.items()
     for curve in ("accuracy", "val_accuracy")
 }
-
-# %% tags=["nbval-ignore-output"]
 by_epoch = pd.DataFrame({key: pd.Series(values) for key, values in curves.items()})
 by_epoch.index = by_epoch.index.rename("epoch") + 1
 by_epoch.round(3)
@@ -586,8 +567,6 @@ for temperature in (0.5, 1, 2):
 norm = layers.BatchNormalization()
 single = np.array(among[0])[:1]
 copies = np.repeat(single, 4, axis=0)
-
-# %%
 alone, repeated = norm(single, training=True), norm(copies, training=True)
 print("copies change nothing:", np.allclose(alone[0], repeated[0], atol=1e-4))
 print(

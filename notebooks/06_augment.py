@@ -50,6 +50,7 @@ from helpers.training import Batches
 
 figures.use_course_style()
 data = load_course_data()
+print("Profile:", data.profile.name)
 
 # %% [markdown]
 # ## A cell has no upside

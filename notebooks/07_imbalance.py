@@ -44,6 +44,7 @@ from helpers.experiments import run
 
 figures.use_course_style()
 data = load_course_data()
+print("Profile:", data.profile.name)
 
 # %% [markdown]
 # ## Who is confused with whom

@@ -153,14 +153,14 @@ def accuracy_and_cost(table: pd.DataFrame, heading: str) -> Figure:
     axis.errorbar(table["ms an image"], table["value"], yerr=errors, fmt="none", ecolor="0.5")
     axis.scatter(table["ms an image"], table["value"], s=table["parameters"] / 3e4, alpha=0.7)
     slowest = table["ms an image"].max()
-    for name, row in table.iterrows():
+    for index, (name, row) in enumerate(table.sort_values("ms an image").iterrows()):
         place = (row["ms an image"], row["value"])
         # Towards the middle, so that no label leaves the axes.
         side, offset = ("left", 9) if place[0] < slowest / 2 else ("right", -9)
         axis.annotate(
             f"{name}, {row['parameters'] / 1e6:.1f} M",
             place,
-            xytext=(offset, 4),
+            xytext=(offset, -14 if index % 2 else 6),
             textcoords="offset points",
             ha=side,
             fontsize=8,
@@ -168,7 +168,7 @@ def accuracy_and_cost(table: pd.DataFrame, heading: str) -> Figure:
     axis.margins(y=0.15)
     axis.set_xlim(0, 1.1 * slowest)
     axis.set(xlabel="milliseconds an image", ylabel="accuracy")
-    axis.yaxis.set_major_formatter("{x:.0%}")
+    axis.yaxis.set_major_formatter("{x:.1%}")
     _titled(figure, heading)
     return figure
 

@@ -21,10 +21,10 @@ def labelled_rows(rows: dict[str, np.ndarray], heading: str, gap: int = 6) -> Fi
             top, left = row * (height + gap), column * (width + gap)
             canvas[top : top + height, left : left + width] = image
     # One picture of all: an axis for each image would take seconds to lay out.
-    figure, axis = plt.subplots(figsize=(0.95 * columns + 1.3, 0.95 * len(rows) + 0.5))
+    figure, axis = plt.subplots(figsize=(0.62 * columns + 1.3, 0.62 * len(rows) + 0.5))
     axis.imshow(canvas, interpolation="nearest")
     axis.set_xticks([])
-    axis.set_yticks(height / 2 + np.arange(len(rows)) * (height + gap), list(rows), fontsize=9)
+    axis.set_yticks(height / 2 + np.arange(len(rows)) * (height + gap), list(rows), fontsize=8)
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)
     figure.suptitle(heading, fontsize=11, fontweight="bold", x=0.01, ha="left")

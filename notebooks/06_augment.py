@@ -151,6 +151,8 @@ print("some images stay as they were:", 0 < untouched.mean() < 0.3)
 report_copies = augment.rand_augment_copies(np.repeat(eight, 2, axis=0), seed=1, **REPORT)
 rows = {"original": cell[None], "RandAugment": report_copies[:8], "more of it": report_copies[8:]}
 distance = np.abs(report_copies.astype(float) - cell).mean(axis=(1, 2, 3))
+
+# %% tags=["nbval-ignore-output"]
 heading = (
     f"One operation moves this cell by {distance.min():.0f} to {distance.max():.0f} grey values"
 )
@@ -238,6 +240,7 @@ print("each further operation moves images further:", by_operations == sorted(by
 import keras
 import tensorflow as tf
 
+# %%
 layer = keras.layers.RandAugment(num_ops=1, factor=0.5, seed=0)
 batched = [layer(eight.astype(np.float32), training=True).numpy() for _ in range(40)]
 
@@ -533,6 +536,8 @@ final = {
 }
 for name, estimate in final.items():
     print(f"{name.replace('_', ' '):20s} {estimate}")
+
+# %% tags=["nbval-ignore-output"]
 lost = 100 * (final["test"].value - final["shifted_test"].value)
 heading = f"'{chosen}': the shift still costs {lost:.1f} points"
 figures.save(figures.accuracies({chosen: final}, heading), "06_chosen", data.source)

@@ -23,7 +23,8 @@
 # - and ask of each whether the difference is larger than chance.
 #
 # **You need** nothing from the notebooks before: what was trained there is loaded, or trained now.
-# **Time** on two cores: about 2 minutes in the quick profile, about 15 minutes in the full one.
+# **Time** on two cores: about 2 minutes in the quick profile; about 15 minutes in the full one, and 20
+# more for the fine-tuning of `05_finetune` if it has not been run yet.
 
 # %% tags=["nbval-ignore-output"]
 COURSE = "git+https://github.com/blood-cells-course/blood-cells-course@v0.1.0"

@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from helpers.files import replaced
 
-# XLA, Keras' default, makes a training step on a CPU several times slower (`make bench` shows it).
+# XLA makes a training step on a CPU slower (`make bench` shows it): off there, whatever Keras'
+# "auto" may choose.
 JIT_COMPILE = "auto" if tf.config.list_physical_devices("GPU") else False
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")

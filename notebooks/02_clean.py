@@ -105,7 +105,9 @@ print("bytes that differ:", int((toy[0] != toy[1]).sum()), " equal hashes:", boo
 hashes = cleaning.image_hashes(images)
 group_ids = cleaning.duplicate_group_ids(images, hashes)
 sizes = pd.Series(np.bincount(np.unique(group_ids, return_inverse=True)[1]))
-print(sizes.value_counts().rename_axis("copies").rename("different images").to_string())
+print(
+    sizes.value_counts().sort_index().rename_axis("copies").rename("different images").to_string()
+)
 
 # %% [markdown]
 # Most images are alone, some come in pairs, and two pictures come in large numbers.

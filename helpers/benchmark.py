@@ -5,7 +5,6 @@ content does not change the work. Numbers go to build/benchmark.json.
 """
 
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import numpy as np
 
 from helpers import course
 from helpers.files import replaced
+from helpers.provenance import peak_memory
 
 BATCH_SIZE = 128
 STEPS = 3
@@ -124,16 +124,6 @@ WAYS = {
 COMPARISONS = [tuple(list(WAYS)[start : start + 2]) for start in range(0, len(WAYS), 2)]
 
 
-def _peak_memory_mib() -> float | None:
-    """Return this process' peak memory in MiB; None where the system does not tell (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if platform.system() == "Darwin" else 2**10)
-
-
 def _measured(way: str) -> dict:
     command = [sys.executable, "-m", "helpers.benchmark", way]
     answer = subprocess.run(command, capture_output=True, text=True)
@@ -146,7 +136,7 @@ def main() -> int:
     """Run one way and print its JSON, or all of them as a table of ratios."""
     if len(sys.argv) == 2:
         seconds = WAYS[sys.argv[1]]()
-        print(json.dumps({"seconds": seconds, "peak_mib": _peak_memory_mib()}))
+        print(json.dumps({"seconds": seconds, "peak_mib": peak_memory()}))
         return 0
     measured = {}
     for ours, other in COMPARISONS:

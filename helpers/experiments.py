@@ -20,9 +20,10 @@ import numpy as np
 from helpers import augment, course, networks, training, weights
 from helpers.course_data import CourseData, ImageSet
 from helpers.files import replaced
+from helpers.provenance import provenance
 
 # Raised by hand whenever training, networks or augment change what an experiment computes.
-RECIPE = 1
+RECIPE = 2
 
 FROM_SCRATCH = {"small_cnn": networks.small_cnn, "vgg_like": networks.vgg_like}
 
@@ -31,6 +32,9 @@ OFFLINE = {
     "balance_with_generator": augment.balance_with_generator,
     "balance_with_layers": augment.balance_with_layers,
 }
+
+# The copies made last: trainings that differ in the optimizer alone share them.
+_offline_copies: dict[tuple, ImageSet] = {}
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Outcome:
         stopped_by: "patience", "epochs" (the budget) or "time" (the profile's cap).
         seconds: wall-clock seconds of training, without evaluation.
         train_images: number of training images an epoch.
+        peak_memory: most memory of the training process, MiB; None on Windows.
+        provenance: of the code and machine that trained it, see `provenance.provenance`.
         logits: float32 (N, classes) for each evaluation set.
         weights_path: the best weights, a Keras .weights.h5 file.
     """
@@ -107,6 +113,8 @@ class Outcome:
     stopped_by: str
     seconds: float
     train_images: int
+    peak_memory: float | None
+    provenance: dict
     logits: dict[str, np.ndarray]
     weights_path: Path
 
@@ -193,11 +201,19 @@ def _train(experiment: Experiment, data: CourseData, folder: Path) -> None:
         patience=experiment.patience,
         class_weights=_class_weights(experiment, train.labels),
     )
-    logits = {name: _logits(experiment, model, data, name) for name in data.evaluation_sets}
+    names = _sets_to_judge(experiment, data)
+    logits = {name: _logits(experiment, model, data, name) for name in names}
     with replaced(folder / "logits.npz") as temporary:
         np.savez(temporary, **logits)
-    training.write_json(folder / "outcome.json", {**state, "train_images": len(train)})
+    outcome = {**state, "train_images": len(train), "provenance": provenance()}
+    training.write_json(folder / "outcome.json", outcome)
     (folder / "last.weights.h5").unlink(missing_ok=True)
+
+
+def _sets_to_judge(experiment: Experiment, data: CourseData) -> list[str]:
+    """Return every evaluation set; for a comparison on the subset those that choose, no test."""
+    names = list(data.evaluation_sets)
+    return [n for n in names if "validation" in n] if experiment.budget == "subset" else names
 
 
 def _augmenter(experiment: Experiment) -> training.Augmenter | None:
@@ -214,6 +230,15 @@ def _training_images(experiment: Experiment, data: CourseData) -> ImageSet:
     train = data.train_subset(_budget(experiment, data).train_images)
     if experiment.offline is None:
         return train
+    key = (experiment.offline, str(experiment.offline_options), experiment.seed)
+    key = (*key, len(train), data.fingerprint)
+    if key not in _offline_copies:
+        _offline_copies.clear()
+        _offline_copies[key] = _made_offline(experiment, train)
+    return _offline_copies[key]
+
+
+def _made_offline(experiment: Experiment, train: ImageSet) -> ImageSet:
     make = OFFLINE[experiment.offline]
     if experiment.offline == "rand_augment":
         images = make(train.images, seed=experiment.seed, **experiment.offline_options)
@@ -369,6 +394,8 @@ def _read_outcome(experiment: Experiment, folder: Path) -> Outcome:
         stopped_by=state["stopped_by"],
         seconds=state["seconds"],
         train_images=state["train_images"],
+        peak_memory=state["peak_memory"],
+        provenance=state["provenance"],
         logits=logits,
         weights_path=folder / "best.weights.h5",
     )

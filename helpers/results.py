@@ -1,9 +1,6 @@
 """Records: every number the course prints, with what it needs to be believed."""
 
 import json
-import platform
-import subprocess
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +10,7 @@ from helpers import course, evaluation
 from helpers.course_data import CourseData
 from helpers.dataset import Source
 from helpers.files import replaced
-
-PACKAGES = ("tensorflow", "keras", "keras-cv", "numpy", "scikit-learn", "pillow")
+from helpers.provenance import provenance
 
 
 def folder(source: Source) -> Path:
@@ -56,8 +52,8 @@ def record(
         "source_checksum": source.checksum,
         "split": split,
         "seconds": seconds,
+        **provenance(),
         **details,
-        **_provenance(),
     }
     with replaced(path) as temporary:
         ordered = [records[name] for name in sorted(records)]
@@ -85,6 +81,8 @@ def record_outcome(outcome, data: CourseData) -> None:
             best_epoch=outcome.best_epoch,
             stopped_by=outcome.stopped_by,
             train_images=outcome.train_images,
+            peak_memory=outcome.peak_memory,
+            **outcome.provenance,
         )
     path = folder(data.source) / "predictions" / f"{run_name}.npz"
     small = {name: logits.astype(np.float16) for name, logits in outcome.logits.items()}
@@ -108,22 +106,3 @@ def _read(path: Path) -> list[dict]:
             f"{path.name} in {path.parent.name}/ is not valid JSON ({error}): "
             "restore it from git, or delete it to begin a new one."
         ) from error
-
-
-def _provenance() -> dict:
-    return {
-        "revision": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--", "helpers", "notebooks")),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    """Return git's answer about this checkout, or None where there is no checkout (Colab)."""
-    command = ["git", "-C", str(course.root()), *arguments]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()

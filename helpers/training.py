@@ -17,6 +17,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from helpers.files import replaced
+from helpers.provenance import peak_memory
 
 # XLA makes a training step on a CPU slower (`make bench` shows it): off there, whatever Keras'
 # "auto" may choose.
@@ -128,7 +129,7 @@ def fit(
 
     Returns:
         The state: CURVES as lists, "best_epoch" (from 1), "stopped_by" ("patience", "epochs" or
-        "time") and "seconds" of training.
+        "time"), "seconds" of training and "peak_memory" (MiB) of the process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = _resume(model, folder)
@@ -148,6 +149,7 @@ def fit(
         for curve in CURVES:
             state[curve].append(float(history[curve][0]))
         state["seconds"] += time.perf_counter() - started
+        state["peak_memory"] = peak_memory()
         if state["val_loss"][-1] == min(state["val_loss"]):
             state["best_epoch"] = epoch + 1
             save_weights(model, folder / "best.weights.h5")

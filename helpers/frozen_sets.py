@@ -1,0 +1,64 @@
+"""The evaluation sets of the full run on the mirror, fixed by hash before models were compared.
+
+Command:
+    python -m helpers.frozen_sets      write report/evaluation_sets.json; once, on purpose
+
+A shifted set that could still be changed after a model was seen to fail on it would measure nothing.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from helpers import course, shifts
+from helpers.course_data import SHIFT_RECIPE, SHIFT_SEEDS, CourseData, ImageSet, load_course_data
+from helpers.files import replaced
+
+
+def digest(images: ImageSet) -> str:
+    """Return the SHA-256 of a set's pixels and labels, in order."""
+    pixels = hashlib.sha256(images.images.tobytes())
+    pixels.update(images.labels.astype("<i8").tobytes())
+    return pixels.hexdigest()
+
+
+def are_as_frozen(data: CourseData) -> bool | None:
+    """Return whether all evaluation sets are those of the committed run; None for other sources.
+
+    Other versions of SciPy or Pillow may round a shifted pixel differently: then accuracies are
+    close to the committed ones, but not of the same images.
+    """
+    frozen = json.loads(path().read_text()) if path().exists() else {}
+    if frozen.get("fingerprint") != data.fingerprint:
+        return None
+    digests = {name: digest(images) for name, images in data.evaluation_sets.items()}
+    return digests == {name: entry["sha256"] for name, entry in frozen["sets"].items()}
+
+
+def path() -> Path:
+    """Return the file that holds the hashes."""
+    return course.root() / "report" / "evaluation_sets.json"
+
+
+def freeze(data: CourseData) -> dict:
+    """Return what `report/evaluation_sets.json` holds: how each set was made, and its hash."""
+    operations = shifts.OPERATIONS.values()
+    return {
+        "fingerprint": data.fingerprint,
+        "source": data.source.name,
+        "source_checksum": data.source.checksum,
+        "shift_recipe": SHIFT_RECIPE,
+        "shift_seeds": SHIFT_SEEDS,
+        "severity": 1.0,
+        "seen_operations": [operation.name for operation in operations if operation.seen],
+        "unseen_operations": [operation.name for operation in operations if not operation.seen],
+        "sets": {
+            name: {"images": len(images), "sha256": digest(images)}
+            for name, images in data.evaluation_sets.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    with replaced(path()) as temporary:
+        temporary.write_text(json.dumps(freeze(load_course_data()), indent=1) + "\n")

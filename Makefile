@@ -6,8 +6,12 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# glibc hands every step's large arrays back to the system and asks for them anew; kept, training is
+# faster (`make bench` compares).
+export MALLOC_MMAP_MAX_ ?= 0
+export MALLOC_TRIM_THRESHOLD_ ?= 100000000000
 
-.PHONY: course notebooks pair test lint bench clean
+.PHONY: course notebooks pair test lint html bench submission score clean
 
 course: $(READY)  ## environment, images, all notebooks in the quick profile, figures into build/
 	COURSE_PROFILE=quick $(BIN)/python -m helpers.notebooks run
@@ -30,8 +34,21 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+html: $(READY)  ## every stored notebook as a page, with an index, into build/html/
+	$(BIN)/python -m helpers.pages
+
 bench: $(READY)  ## two ways of doing a thing, compared in one run
 	$(BIN)/python -m helpers.benchmark
+
+submission: $(READY)  ## submission.zip from an experiment, trained first if need be: EXPERIMENT=NAME
+	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers.submission $(EXPERIMENT)
+
+EXPERIMENT ?= fine_tuned_rand_augment
+
+score: $(READY)  ## what SUBMISSION=submission.zip, yours or a friend's, would have reached
+	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers.score $(SUBMISSION)
+
+SUBMISSION ?= submission.zip
 
 clean:  ## everything a run leaves behind; data/ is kept
 	rm -rf build

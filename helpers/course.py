@@ -11,10 +11,17 @@ class CourseError(Exception):
 
 @dataclass(frozen=True)
 class Budget:
-    """How much one kind of training may use: most training images (None: all) and most epochs."""
+    """How much one kind of training may use.
+
+    Attributes:
+        train_images: most training images; None for all.
+        max_epochs: most epochs.
+        minutes: no epoch is started after so many; None for the profile's `training_minutes`.
+    """
 
     train_images: int | None
     max_epochs: int
+    minutes: float | None = None
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,16 @@ class CourseData:
         """Every set but the training images."""
         return {name: images for name, images in self.sets.items() if name != "train"}
 
+    def seen_only(self, name: str) -> np.ndarray:
+        """Return for each image of a shifted set whether training could have seen all its changes.
+
+        Returns:
+            bool (N,): every operation of the image's chain has a counterpart in the training
+            augmentations (`shifts.seen_only`).
+        """
+        chains = shifts.chains(len(self.sets[name]), SHIFT_SEEDS[name])
+        return np.array([shifts.seen_only(chain) for chain in chains])
+
     def train_rows(self, count: int | None) -> np.ndarray:
         """Return the rows of a fixed subset of `count` training images, class shares kept.
 

@@ -31,6 +31,20 @@ def share(hits: np.ndarray) -> Estimate:
     return Estimate(count / len(hits), interval.low, interval.high, len(hits))
 
 
+def mean_share(shares: np.ndarray, resamples: int = 1000) -> Estimate:
+    """Return the mean of images' shares with a bootstrap 95 % interval over images.
+
+    Args:
+        shares: float (N,) in 0-1: of one image's versions, the share that is right.
+        resamples: bootstrap samples; the seed is fixed, so the interval is repeatable.
+    """
+    rng = np.random.default_rng(0)
+    n = len(shares)
+    means = [shares[rng.integers(0, n, n)].mean() for _ in range(resamples)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Estimate(float(shares.mean()), float(low), float(high), n)
+
+
 def accuracy(labels: np.ndarray, logits: np.ndarray) -> Estimate:
     """Return the share of correct predictions with Wilson's 95 % interval.
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from helpers import augment, course, networks, training, weights
 from helpers.course_data import CourseData, ImageSet
+from helpers.dataset import IMAGE_SIZE
 from helpers.files import replaced
 from helpers.provenance import provenance
 
@@ -32,6 +33,8 @@ OFFLINE = {
     "balance_with_generator": augment.balance_with_generator,
     "balance_with_layers": augment.balance_with_layers,
 }
+
+REQUIRED = ("name", "network", "budget")
 
 # The copies made last: trainings that differ in the optimizer alone share them.
 _offline_copies: dict[tuple, ImageSet] = {}
@@ -61,7 +64,13 @@ class Experiment:
         l2: the report's lambda, on the head's kernels.
         l2_backbone: apply l2 to the backbone's kernels too.
         extra_dense: units of a dense layer with batch normalisation before the output, or None.
-        patience: epochs without a better validation loss before early stopping.
+        patience: epochs without a better validation loss before early stopping; None to train
+            through the budget and keep the last epoch's weights.
+        image_size: height and width to which images are resized before the backbone.
+        mix: "cutmix", "mixup" or None (see `augment.mixer`).
+        label_smoothing: share of each label that is spread over all classes.
+        schedule: "constant", or "cosine" (the learning rate falls to 0 over the budget's epochs).
+        ema: momentum of a moving average of the weights, which is judged and kept; or None.
         seed: of initialisation, order, dropout and augmentation.
     """
 
@@ -82,8 +91,18 @@ class Experiment:
     l2: float = 0.0
     l2_backbone: bool = False
     extra_dense: int | None = None
-    patience: int = 5
+    patience: int | None = 5
+    image_size: int = IMAGE_SIZE
+    mix: str | None = None
+    label_smoothing: float = 0.0
+    schedule: str = "constant"
+    ema: float | None = None
     seed: int = 0
+
+    @property
+    def run_name(self) -> str:
+        """Name and seed, as records and predictions are filed."""
+        return f"{self.name}-seed{self.seed}"
 
     def variant(self, name: str, **changes: object) -> "Experiment":
         """Return a copy under another name with some settings changed."""
@@ -156,26 +175,28 @@ def load_trained(experiment: Experiment, data: CourseData) -> keras.Model:
         return model
     head = _new_head(experiment, classes)
     head.load_weights(weights_path)
-    model = networks.classifier(experiment.network, classes, **_head_settings(experiment))
+    model = _classifier(experiment, classes)
     networks.transfer_head(head, model)
     return model
 
 
-def features(network: str, data: CourseData, name: str) -> np.ndarray:
+def features(network: str, data: CourseData, name: str, image_size: int = IMAGE_SIZE) -> np.ndarray:
     """Return the frozen backbone's pooled features of one image set, computed once and cached.
 
     Args:
         network: name in `weights.BACKBONES`.
         data: images by role.
         name: "train" or the name of an evaluation set.
+        image_size: height and width to which images are resized before the backbone.
 
     Returns:
         float32 (N, channels of the backbone), read-only and memory-mapped.
     """
     key = _digest(RECIPE, data.fingerprint)
-    path = course.build_folder() / "cache" / "features" / f"{network}-{name}-{key}.npy"
+    file = f"{network}-{image_size}-{name}-{key}.npy"
+    path = course.build_folder() / "cache" / "features" / file
     if not path.exists():
-        computed = networks.pooled_features(_backbone(network), data[name].images)
+        computed = networks.pooled_features(_backbone(network, image_size), data[name].images)
         with replaced(path) as temporary:
             np.save(temporary, computed, allow_pickle=False)
     return np.load(path, mmap_mode="r", allow_pickle=False)
@@ -190,14 +211,18 @@ def _train(experiment: Experiment, data: CourseData, folder: Path) -> None:
         model, augmenter = _fresh_network(experiment, data), _augmenter(experiment)
         train, validation = _training_images(experiment, data), data["validation"]
     size, budget = experiment.batch_size, _budget(experiment, data)
+    classes = len(data.class_names) if _has_soft_labels(experiment) else None
+    mixer = augment.mixer(experiment.mix) if experiment.mix else None
     state = training.fit(
         model,
-        training.Batches(train.images, train.labels, size, experiment.seed, augmenter),
-        training.Batches(validation.images, validation.labels, size),
+        training.Batches(
+            train.images, train.labels, size, experiment.seed, augmenter, classes, mixer
+        ),
+        training.Batches(validation.images, validation.labels, size, classes=classes),
         folder,
         name=experiment.name,
         max_epochs=budget.max_epochs,
-        max_minutes=data.profile.training_minutes,
+        max_minutes=budget.minutes or data.profile.training_minutes,
         patience=experiment.patience,
         class_weights=_class_weights(experiment, train.labels),
     )
@@ -220,6 +245,10 @@ def _augmenter(experiment: Experiment) -> training.Augmenter | None:
     if experiment.augmentation == "none":
         return None
     return augment.augmenter(experiment.augmentation)
+
+
+def _has_soft_labels(experiment: Experiment) -> bool:
+    return experiment.mix is not None or experiment.label_smoothing > 0
 
 
 def _class_weights(experiment: Experiment, labels: np.ndarray) -> dict[int, float] | None:
@@ -249,8 +278,8 @@ def _made_offline(experiment: Experiment, train: ImageSet) -> ImageSet:
 def _head_inputs(experiment: Experiment, data: CourseData) -> tuple[ImageSet, ImageSet]:
     """Return features in the place of images: a head's training and validation inputs."""
     rows = data.train_rows(_budget(experiment, data).train_images)
-    train = features(experiment.network, data, "train")[rows]
-    validation = features(experiment.network, data, "validation")
+    train = features(experiment.network, data, "train", experiment.image_size)[rows]
+    validation = features(experiment.network, data, "validation", experiment.image_size)
     return (
         ImageSet(train, data["train"].labels[rows]),
         ImageSet(validation, data["validation"].labels),
@@ -259,7 +288,8 @@ def _head_inputs(experiment: Experiment, data: CourseData) -> tuple[ImageSet, Im
 
 def _logits(experiment: Experiment, model: keras.Model, data: CourseData, name: str) -> np.ndarray:
     if experiment.freeze == "all":
-        return training.predict_logits(model, features(experiment.network, data, name))
+        inputs = features(experiment.network, data, name, experiment.image_size)
+        return training.predict_logits(model, inputs)
     return training.predict_logits(model, data[name].images)
 
 
@@ -272,11 +302,11 @@ def _fresh_network(experiment: Experiment, data: CourseData) -> keras.Model:
     if experiment.network in FROM_SCRATCH:
         keras.utils.set_random_seed(experiment.seed)
         model = FROM_SCRATCH[experiment.network](classes)
-        training.compile_model(model, experiment.optimizer, experiment.learning_rate)
+        _compile(model, experiment, None)
         return model
     first = _trained_head(experiment, data) if experiment.head_first else None
     head = first or _new_head(experiment, classes)
-    model, initial = _compiled_backbone(_structure(experiment), classes)
+    model, initial = _compiled_backbone(_structure(experiment), classes, _steps(experiment, data))
     for variable, value in zip(_state_of(model), initial, strict=True):
         variable.assign(value)
     networks.transfer_head(head, model)
@@ -287,19 +317,43 @@ def _structure(experiment: Experiment) -> str:
     """Return what of an experiment its compiled network depends on, as JSON."""
     names = [
         *("network", "freeze", "freeze_batch_norm", "optimizer", "learning_rate"),
-        *("dropout", "l2", "l2_backbone", "extra_dense"),
+        *("dropout", "l2", "l2_backbone", "extra_dense", "image_size"),
+        *("schedule", "mix", "label_smoothing", "ema"),
     ]
     return json.dumps({name: getattr(experiment, name) for name in names})
 
 
 @functools.lru_cache(maxsize=1)
-def _compiled_backbone(structure: str, classes: int) -> tuple[keras.Model, list[np.ndarray]]:
+def _compiled_backbone(
+    structure: str, classes: int, steps: int | None
+) -> tuple[keras.Model, list[np.ndarray]]:
     experiment = Experiment(name="", budget="", **json.loads(structure))
     keras.utils.set_random_seed(0)
     model = _network(experiment, classes)
-    training.compile_model(model, experiment.optimizer, experiment.learning_rate)
+    _compile(model, experiment, steps)
     model.optimizer.build(model.trainable_variables)
     return model, [keras.ops.convert_to_numpy(variable) for variable in _state_of(model)]
+
+
+def _compile(model: keras.Model, experiment: Experiment, cosine_steps: int | None) -> None:
+    training.compile_model(
+        model,
+        experiment.optimizer,
+        experiment.learning_rate,
+        cosine_steps=cosine_steps,
+        soft_labels=_has_soft_labels(experiment),
+        label_smoothing=experiment.label_smoothing,
+        ema=experiment.ema,
+    )
+
+
+def _steps(experiment: Experiment, data: CourseData) -> int | None:
+    """Return the training steps of the whole budget for a cosine schedule, else None."""
+    if experiment.schedule == "constant":
+        return None
+    budget = _budget(experiment, data)
+    images = len(data.train_rows(budget.train_images))
+    return budget.max_epochs * -(-images // experiment.batch_size)
 
 
 def _state_of(model: keras.Model) -> list:
@@ -310,7 +364,7 @@ def _network(experiment: Experiment, classes: int) -> keras.Model:
     """Return the experiment's network, uncompiled, its layers frozen as the experiment says."""
     if experiment.network in FROM_SCRATCH:
         return FROM_SCRATCH[experiment.network](classes)
-    model = networks.classifier(experiment.network, classes, **_head_settings(experiment))
+    model = _classifier(experiment, classes)
     backbone = model.get_layer("backbone")
     if isinstance(experiment.freeze, int):
         networks.freeze_first_layers(backbone, experiment.freeze)
@@ -323,8 +377,15 @@ def _network(experiment: Experiment, classes: int) -> keras.Model:
     return model
 
 
+def _classifier(experiment: Experiment, classes: int) -> keras.Model:
+    settings = _head_settings(experiment)
+    return networks.classifier(
+        experiment.network, classes, image_size=experiment.image_size, **settings
+    )
+
+
 def _new_head(experiment: Experiment, classes: int) -> keras.Model:
-    channels = _backbone(experiment.network).output_shape[-1]
+    channels = _backbone(experiment.network, experiment.image_size).output_shape[-1]
     # After the backbone, whose construction draws random numbers too.
     keras.utils.set_random_seed(experiment.seed)
     return networks.head(channels, classes, **_head_settings(experiment))
@@ -332,7 +393,7 @@ def _new_head(experiment: Experiment, classes: int) -> keras.Model:
 
 def _fresh_head(experiment: Experiment, data: CourseData) -> keras.Model:
     model = _new_head(experiment, len(data.class_names))
-    training.compile_model(model, experiment.optimizer, experiment.learning_rate)
+    _compile(model, experiment, None)
     return model
 
 
@@ -343,6 +404,7 @@ def _trained_head(experiment: Experiment, data: CourseData) -> keras.Model:
         network=experiment.network,
         budget=experiment.budget,
         freeze="all",
+        image_size=experiment.image_size,
         seed=experiment.seed,
         **_head_settings(experiment),
     )
@@ -363,20 +425,29 @@ def _budget(experiment: Experiment, data: CourseData) -> course.Budget:
     """Return the caps: a head may use its own number of epochs, on the experiment's images."""
     budget = getattr(data.profile, experiment.budget)
     if experiment.freeze == "all":
-        return course.Budget(budget.train_images, data.profile.head.max_epochs)
+        return dataclasses.replace(budget, max_epochs=data.profile.head.max_epochs)
     return budget
 
 
 @functools.lru_cache(maxsize=1)
-def _backbone(network: str) -> keras.Model:
-    return weights.load_backbone(network)
+def _backbone(network: str, image_size: int) -> keras.Model:
+    return weights.load_backbone(network, image_size)
 
 
 def _folder(experiment: Experiment, data: CourseData) -> Path:
-    description = json.dumps(dataclasses.asdict(experiment), sort_keys=True)
-    budget, minutes = _budget(experiment, data), data.profile.training_minutes
-    key = _digest(RECIPE, description, budget, minutes, data.fingerprint)
+    budget = _budget(experiment, data)
+    minutes = budget.minutes or data.profile.training_minutes
+    caps = (budget.train_images, budget.max_epochs, minutes)
+    key = _digest(RECIPE, _description(experiment), *caps, data.fingerprint)
     return course.build_folder() / "cache" / "experiments" / f"{experiment.name}-{key}"
+
+
+def _description(experiment: Experiment) -> str:
+    """Return the settings that are not the defaults: a setting added later changes no key."""
+    default = Experiment(experiment.name, experiment.network, experiment.budget)
+    settings = dataclasses.asdict(experiment)
+    kept = {n: v for n, v in settings.items() if n in REQUIRED or v != getattr(default, n)}
+    return json.dumps(kept, sort_keys=True)
 
 
 def _digest(*parts: object) -> str:

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import display
 from matplotlib.figure import Figure
 
 from helpers import course, results
@@ -49,6 +50,7 @@ def save(figure: Figure, name: str, source: Source) -> None:
         name: file name without ending, "02_leakage".
         source: where its images came from.
     """
+    alternative = _heading(figure)
     _wrap_titles(figure)
     caption = f"{source.caption} · {course.profile().name} profile"
     figure.supxlabel(caption, fontsize=7, color="0.45", x=0.995, ha="right")
@@ -56,8 +58,15 @@ def save(figure: Figure, name: str, source: Source) -> None:
     for ending, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
         with replaced(folder / f"{name}{ending}") as temporary:
             figure.savefig(temporary, metadata=metadata)
-    plt.show()
+    # Not plt.show(): a notebook stores the heading with the image, for readers who cannot see it.
+    display(figure, metadata={"image/png": {"alt": f"{alternative} ({caption})"}})
     plt.close(figure)
+
+
+def _heading(figure: Figure) -> str:
+    """Return what the figure's headings say, those of its single images left out."""
+    titles = [figure.get_suptitle(), *(axis.get_title(loc="left") for axis in figure.axes)]
+    return "; ".join(title for title in titles if title)
 
 
 def _wrap_titles(figure: Figure) -> None:

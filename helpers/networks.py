@@ -120,18 +120,21 @@ def classifier(
         class_count: number of classes.
         dropout, l2, extra_dense: see `head`; this penalty is on the head alone (see `add_l2`).
         pretrained: load ImageNet weights; else leave them random.
-        image_size: height and width of the images.
+        image_size: height and width to which the images are resized before the backbone.
 
     Returns:
-        A model that takes images (N, image_size, image_size, 3) in 0-255 and returns logits
-        (N, class_count). Its layers "backbone" and "head" are models themselves.
+        A model that takes images (N, 96, 96, 3) in 0-255 and returns logits (N, class_count). Its
+        layers "backbone" and "head" are models themselves.
 
     Raises:
         CourseError: if no backbone has that name, or its weights can't be had.
     """
     backbone = load_backbone(backbone_name, image_size, pretrained)
-    images = keras.Input((image_size, image_size, 3), name="image")
-    features = layers.GlobalAveragePooling2D(name="pooling")(backbone(images))
+    images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="image")
+    resized = images
+    if image_size != IMAGE_SIZE:
+        resized = layers.Resizing(image_size, image_size, name="resizing")(images)
+    features = layers.GlobalAveragePooling2D(name="pooling")(backbone(resized))
     top = head(
         backbone.output_shape[-1],
         class_count,
@@ -168,16 +171,20 @@ def pooled_features(backbone: keras.Model, images: np.ndarray, batch_size: int =
 
     Args:
         backbone: from `load_backbone`.
-        images: uint8 (N, size, size, 3), RGB, of the backbone's size; may be memory-mapped.
+        images: uint8 (N, height, width, 3), RGB; resized if the backbone's size is another; may be
+            memory-mapped.
         batch_size: images at a time.
 
     Returns:
         float32 (N, channels).
     """
-    signature = tf.TensorSpec((None, *backbone.input_shape[1:]), tf.uint8)
+    signature = tf.TensorSpec((None, *images.shape[1:]), tf.uint8)
+    size = backbone.input_shape[1:3]
 
     @tf.function(input_signature=[signature], jit_compile=False)
     def pooled(batch):
+        if images.shape[1:3] != size:
+            batch = tf.image.resize(batch, size)
         return tf.reduce_mean(backbone(batch, training=False), axis=(1, 2))
 
     features = np.empty((len(images), backbone.output_shape[-1]), np.float32)

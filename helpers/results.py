@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from helpers import course, evaluation
-from helpers.course_data import CourseData
+from helpers.course_data import SHIFT_SEEDS, CourseData
 from helpers.dataset import Source
 from helpers.files import replaced
+from helpers.frozen_sets import digest
 from helpers.provenance import provenance
 
 
@@ -63,19 +64,23 @@ def record(
 def record_outcome(outcome, data: CourseData) -> None:
     """Record a finished experiment's accuracy on every evaluation set, and store its logits.
 
+    A shifted set has two more records: images whose changes all have a counterpart in the training
+    augmentations ("_seen"), and the others ("_unseen").
+
     Args:
-        outcome: a `training.Outcome`.
+        outcome: an `experiments.Outcome`.
         data: the images it was judged on.
     """
     experiment = outcome.experiment
-    run_name = f"{experiment.name}-seed{experiment.seed}"
-    for name, logits in outcome.logits.items():
+    digests = {name: digest(data[name]) for name in outcome.logits}
+    for name, estimate in _accuracies(outcome.logits, data).items():
         record(
-            f"{run_name}/{name}/accuracy",
-            evaluation.accuracy(data[name].labels, logits),
+            f"{experiment.run_name}/{name}/accuracy",
+            estimate,
             source=data.source,
             seed=experiment.seed,
             split=data.fingerprint,
+            images_sha256=digests[name.removesuffix("_seen").removesuffix("_unseen")],
             seconds=outcome.seconds,
             epochs=outcome.epochs,
             best_epoch=outcome.best_epoch,
@@ -84,10 +89,28 @@ def record_outcome(outcome, data: CourseData) -> None:
             peak_memory=outcome.peak_memory,
             **outcome.provenance,
         )
-    path = folder(data.source) / "predictions" / f"{run_name}.npz"
-    small = {name: logits.astype(np.float16) for name, logits in outcome.logits.items()}
-    with replaced(path) as temporary:
-        np.savez_compressed(temporary, **small)
+    logits = {name: values.astype(np.float16) for name, values in outcome.logits.items()}
+    store_predictions(experiment.run_name, logits, data.source)
+    labels = {name: images.labels.astype(np.uint8) for name, images in data.evaluation_sets.items()}
+    store_predictions("labels", labels, data.source)
+
+
+def store_predictions(name: str, arrays: dict[str, np.ndarray], source: Source) -> None:
+    """Write arrays by image set to predictions/<name>.npz, from which the report is made."""
+    with replaced(folder(source) / "predictions" / f"{name}.npz") as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def _accuracies(logits: dict[str, np.ndarray], data: CourseData) -> dict[str, evaluation.Estimate]:
+    estimates = {}
+    for name, answers in logits.items():
+        labels = data[name].labels
+        estimates[name] = evaluation.accuracy(labels, answers)
+        if name in SHIFT_SEEDS:
+            seen = data.seen_only(name)
+            estimates[f"{name}_seen"] = evaluation.accuracy(labels[seen], answers[seen])
+            estimates[f"{name}_unseen"] = evaluation.accuracy(labels[~seen], answers[~seen])
+    return estimates
 
 
 def save_table(table: pd.DataFrame, name: str, source: Source) -> None:

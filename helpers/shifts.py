@@ -297,7 +297,7 @@ def _gamma(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
     return _uint8(255 * (image / 255) ** (1.9 ** (_sign(rng) * strength)))
 
 
-@_operation("channel gain", "colour", None)
+@_operation("channel gain", "colour", "white balance")
 def _channel_gain(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Scale one channel up and another down: a wrong white balance, or another stain."""
     gains = rng.permutation([1.25**strength, 1.25**-strength, 1.0])
@@ -329,7 +329,7 @@ def _motion_blur(image: np.ndarray, strength: float, rng: np.random.Generator) -
     return _uint8(total / (2 * reach + 1))
 
 
-@_operation("noise", "degradation", None)
+@_operation("noise", "degradation", "noise")
 def _noise(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     return _uint8(image + 25 * strength * rng.standard_normal(image.shape, dtype=np.float32))
 

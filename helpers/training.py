@@ -7,6 +7,7 @@ last whole epoch with the batches it would have had.
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import helpers.quiet_tensorflow  # noqa: F401
@@ -16,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from helpers.augment import Augmenter, Mixer
 from helpers.files import replaced
 from helpers.provenance import peak_memory
 
@@ -24,18 +26,73 @@ from helpers.provenance import peak_memory
 JIT_COMPILE = "auto" if tf.config.list_physical_devices("GPU") else False
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
-OPTIMIZERS = {"adam": keras.optimizers.Adam, "lion": keras.optimizers.Lion}
-
-Augmenter = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def compile_model(model: keras.Model, optimizer: str, learning_rate: float) -> None:
-    """Compile with "adam" or "lion", cross-entropy on logits, accuracy, and no XLA on a CPU."""
+class _RawAfterFit:
+    """Keeps the weights: Keras' `fit` ends by putting their moving average in their place.
+
+    Here `fit` is called once an epoch, and training would begin again from the average each time.
+    """
+
+    def finalize_variable_values(self, var_list: list) -> None:
+        pass
+
+
+class Adam(_RawAfterFit, keras.optimizers.Adam):
+    pass
+
+
+class Lion(_RawAfterFit, keras.optimizers.Lion):
+    pass
+
+
+OPTIMIZERS = {"adam": Adam, "lion": Lion}
+
+
+def compile_model(
+    model: keras.Model,
+    optimizer: str,
+    learning_rate: float,
+    *,
+    cosine_steps: int | None = None,
+    soft_labels: bool = False,
+    label_smoothing: float = 0.0,
+    ema: float | None = None,
+) -> None:
+    """Compile with cross-entropy on logits, accuracy, and no XLA on a CPU.
+
+    Args:
+        model: takes images or features, returns logits.
+        optimizer: "adam" or "lion".
+        learning_rate: constant, or the highest of a cosine schedule.
+        cosine_steps: steps in which a cosine falls to 0, after a rise over the first twentieth;
+            None for a constant rate.
+        soft_labels: labels come as shares (B, classes) instead of class numbers.
+        label_smoothing: share of each soft label that is spread over all classes.
+        ema: momentum of the moving average of the weights, with which `fit` judges; None for none.
+    """
+    rate = learning_rate if cosine_steps is None else _cosine(learning_rate, cosine_steps)
+    average = {} if ema is None else {"use_ema": True, "ema_momentum": ema}
     model.compile(
-        optimizer=OPTIMIZERS[optimizer](learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        optimizer=OPTIMIZERS[optimizer](rate, **average),
+        loss=(
+            keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+            if soft_labels
+            else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        ),
         metrics=["accuracy"],
         jit_compile=JIT_COMPILE,
+    )
+
+
+def _cosine(highest: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Return a linear rise over a twentieth of the steps, then half a cosine down to 0.
+
+    Source: Loshchilov & Hutter 2017, SGDR, ICLR (without restarts).
+    """
+    rise = max(1, steps // 20)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - rise), warmup_target=highest, warmup_steps=rise
     )
 
 
@@ -53,6 +110,8 @@ class Batches:
         batch_size: the last batch of an epoch may be smaller.
         seed: order and augmentation depend on it, the epoch and the image's row, on nothing else.
         augmenter: one of `augment.augmenter`, or None.
+        classes: give labels as shares, float32 (B, classes); None for class numbers.
+        mixer: one of `augment.mixer`, which needs `classes`, or None.
     """
 
     def __init__(
@@ -62,12 +121,14 @@ class Batches:
         batch_size: int,
         seed: int = 0,
         augmenter: Augmenter | None = None,
+        classes: int | None = None,
+        mixer: Mixer | None = None,
     ):
         self.inputs, self.labels = inputs, labels
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.classes = batch_size, seed, classes
         self._epoch = 0
         # Made once: its generator reads the epoch anew, and its graph is traced only once.
-        self._shuffled = self._dataset(self._permutation, augmenter)
+        self._shuffled = self._dataset(self._permutation, augmenter, mixer)
 
     def shuffled(self, epoch: int) -> tf.data.Dataset:
         """Return the augmented batches of one epoch (from 0) in that epoch's random order.
@@ -79,13 +140,16 @@ class Batches:
 
     def ordered(self) -> tf.data.Dataset:
         """Return the batches as they are, in order."""
-        return self._dataset(lambda: np.arange(len(self.labels)), None)
+        return self._dataset(lambda: np.arange(len(self.labels)), None, None)
 
     def _permutation(self) -> np.ndarray:
         return np.random.default_rng([self.seed, self._epoch]).permutation(len(self.labels))
 
     def _dataset(
-        self, order: Callable[[], np.ndarray], augmenter: Augmenter | None
+        self,
+        order: Callable[[], np.ndarray],
+        augmenter: Augmenter | None,
+        mixer: Mixer | None,
     ) -> tf.data.Dataset:
         def generate() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
             rows = order()
@@ -102,7 +166,9 @@ class Batches:
         )
 
         def prepare(inputs, labels, seeds):
-            return (augmenter(inputs, seeds) if augmenter else inputs), labels
+            inputs = augmenter(inputs, seeds) if augmenter else inputs
+            labels = labels if self.classes is None else tf.one_hot(labels, self.classes)
+            return mixer(inputs, labels, seeds) if mixer else (inputs, labels)
 
         dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
         dataset = dataset.map(prepare, num_parallel_calls=2, deterministic=True)
@@ -119,13 +185,15 @@ def fit(
     name: str,
     max_epochs: int,
     max_minutes: float,
-    patience: int,
+    patience: int | None,
     class_weights: dict[int, float] | None = None,
 ) -> dict:
     """Train with early stopping on the validation loss; leave the best weights in the model.
 
-    After each epoch the folder holds the state, the last and the best weights; called again after
-    an interruption, training goes on from there.
+    Without patience nothing stops early and the weights of the last epoch are the best: a falling
+    learning rate is to be followed to its end. Where the optimizer averages the weights, the
+    average is judged and kept. After each epoch the folder holds the state, the last and the best
+    weights; called again after an interruption, training goes on from there.
 
     Returns:
         The state: CURVES as lists, "best_epoch" (from 1), "stopped_by" ("patience", "epochs" or
@@ -141,18 +209,20 @@ def fit(
             train.shuffled(epoch),
             initial_epoch=epoch,
             epochs=epoch + 1,
-            validation_data=validation_batches,
             class_weight=class_weights,
             shuffle=False,
             verbose=0,
         ).history
-        for curve in CURVES:
-            state[curve].append(float(history[curve][0]))
+        with _averaged(model):
+            judged = model.evaluate(validation_batches, verbose=0, return_dict=True)
+            for curve in ("loss", "accuracy"):
+                state[curve].append(float(history[curve][0]))
+                state[f"val_{curve}"].append(float(judged[curve]))
+            if patience is None or state["val_loss"][-1] == min(state["val_loss"]):
+                state["best_epoch"] = epoch + 1
+                save_weights(model, folder / "best.weights.h5")
         state["seconds"] += time.perf_counter() - started
         state["peak_memory"] = peak_memory()
-        if state["val_loss"][-1] == min(state["val_loss"]):
-            state["best_epoch"] = epoch + 1
-            save_weights(model, folder / "best.weights.h5")
         state["stopped_by"] = _why_stop(state, max_epochs, max_minutes, patience)
         save_weights(model, folder / "last.weights.h5")
         write_json(folder / "state.json", state)
@@ -186,6 +256,17 @@ def write_json(path: Path, content: dict) -> None:
         temporary.write_text(json.dumps(content))
 
 
+@contextmanager
+def _averaged(model: keras.Model) -> Iterator[None]:
+    """Give the model its moving average of weights for a while, if its optimizer keeps one."""
+    weights = model.trainable_variables
+    raw = [keras.ops.copy(weight) for weight in weights] if model.optimizer.use_ema else []
+    keras.optimizers.Optimizer.finalize_variable_values(model.optimizer, weights)
+    yield
+    for weight, value in zip(weights, raw, strict=False):
+        weight.assign(value)
+
+
 def _resume(model: keras.Model, folder: Path) -> dict:
     """Return the state after the last whole epoch, weights and optimizer loaded; else a new one."""
     path = folder / "state.json"
@@ -197,9 +278,9 @@ def _resume(model: keras.Model, folder: Path) -> dict:
     return json.loads(path.read_text())
 
 
-def _why_stop(state: dict, max_epochs: int, max_minutes: float, patience: int) -> str:
+def _why_stop(state: dict, max_epochs: int, max_minutes: float, patience: int | None) -> str:
     epochs = len(state["loss"])
-    if epochs - state["best_epoch"] >= patience:
+    if patience is not None and epochs - state["best_epoch"] >= patience:
         return "patience"
     if epochs >= max_epochs:
         return "epochs"

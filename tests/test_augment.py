@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import augment, shifts
+from helpers import augment, augment_families, shifts
 from helpers.course import CourseError
 
 # What each layer inside Keras' RandAugment does, in the course's words.
@@ -98,7 +98,7 @@ def test_geometry_moves_pixels_and_makes_no_colour(images):
 def test_geometry_without_any_range_is_a_flip(images):
     seeds = seeds_of(len(images))
     draws = augment._uniforms(seeds, 6)
-    out = augment._moved(0.0, 0.0, 1.0)(tf.cast(images, tf.float32), draws).numpy()
+    out = augment_families._moved(0.0, 0.0, 1.0)(tf.cast(images, tf.float32), draws).numpy()
     flips = [images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1]]
     which = [
         [k for k in range(4) if np.allclose(out[i], flips[k][i], atol=0.5)]
@@ -121,8 +121,8 @@ def test_equalize_and_auto_contrast_are_those_of_keras_cv(images):
 
     batch = tf.cast(images[:4], tf.float32)
     for ours, theirs in (
-        (augment._equalized, keras_cv.layers.Equalization((0, 255))),
-        (augment._auto_contrasted, keras_cv.layers.AutoContrast((0, 255))),
+        (augment_families._equalized, keras_cv.layers.Equalization((0, 255))),
+        (augment_families._auto_contrasted, keras_cv.layers.AutoContrast((0, 255))),
     ):
         np.testing.assert_allclose(ours(batch), theirs(batch), atol=0.01)
         plain = tf.fill((2, 96, 96, 3), 77.0)
@@ -213,3 +213,21 @@ def test_the_table_of_training_operations_is_whole():
 def test_an_unknown_augmentation_is_refused_in_one_sentence():
     with pytest.raises(CourseError, match="no augmentation 'fog'"):
         augment.augmenter("fog")
+
+
+@pytest.mark.parametrize("name", ["cutmix", "mixup"])
+def test_labels_are_mixed_as_the_pixels_are(name):
+    # White images of class 1 and black ones of class 0: the mean pixel tells the share of white.
+    white = np.arange(64) % 2
+    images = np.repeat(255.0 * white, 96 * 96 * 3).reshape(64, 96, 96, 3).astype(np.float32)
+    seeds = np.stack([np.zeros(64), np.arange(64)], axis=1).astype(np.int32)
+    mixed, labels = augment.mixer(name)(images, np.eye(2, dtype=np.float32)[white], seeds)
+    shares = mixed.numpy().mean(axis=(1, 2, 3)) / 255
+    np.testing.assert_allclose(labels.numpy()[:, 1], shares, atol=1e-4)
+    changed = np.abs(shares - white) > 0
+    assert 0.2 < changed.mean() < 0.8
+
+
+def test_an_unknown_mixing_is_one_sentence():
+    with pytest.raises(CourseError, match="There is no mixing 'blend': choose from cutmix, mixup"):
+        augment.mixer("blend")

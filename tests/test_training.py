@@ -1,6 +1,9 @@
+import helpers.quiet_tensorflow  # noqa: F401
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from helpers import training
 from helpers.training import Batches
@@ -15,11 +18,11 @@ def coloured(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return images.astype(np.uint8), labels
 
 
-def tiny_model() -> keras.Model:
+def tiny_model(**settings) -> keras.Model:
     keras.utils.set_random_seed(0)
     layers = [keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
     model = keras.Sequential([*layers, keras.layers.Dense(3)])
-    training.compile_model(model, "adam", 0.01)
+    training.compile_model(model, "adam", 0.01, **settings)
     return model
 
 
@@ -69,15 +72,16 @@ def test_augmentation_gets_a_seed_that_is_the_images_own():
     assert next(iter(batches.shuffled(0)))[0].shape == (16, 8, 8, 3)
 
 
-def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path):
-    whole, expected = fit(tmp_path / "whole", max_epochs=4)
-    fit(tmp_path / "cut", max_epochs=2)
+@pytest.mark.parametrize("settings", [{}, {"ema": 0.9, "cosine_steps": 16}])
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path, settings):
+    whole, expected = fit(tmp_path / "whole", tiny_model(**settings), max_epochs=4)
+    fit(tmp_path / "cut", tiny_model(**settings), max_epochs=2)
     # As after a kill: the state says that it was not finished.
     state_path = tmp_path / "cut" / "state.json"
     state_path.write_text(
         state_path.read_text().replace('"stopped_by": "epochs"', '"stopped_by": ""')
     )
-    resumed, state = fit(tmp_path / "cut", max_epochs=4)
+    resumed, state = fit(tmp_path / "cut", tiny_model(**settings), max_epochs=4)
     assert state["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-5)
     for first, second in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6)
@@ -93,6 +97,45 @@ def test_early_stopping_keeps_the_best_weights(tmp_path):
     images, labels = coloured(32, seed=1)
     loss = model.evaluate(images, labels, verbose=0)[0]
     assert loss == pytest.approx(min(state["val_loss"]), rel=1e-4)
+
+
+def test_without_patience_the_last_epoch_is_kept(tmp_path):
+    images, labels = coloured(64)
+    _, state = fit(tmp_path, train=(images, np.roll(labels, 1)), max_epochs=8, patience=None)
+    assert (state["stopped_by"], state["best_epoch"]) == ("epochs", 8)
+    assert state["val_loss"][-1] > min(state["val_loss"])
+
+
+def test_the_average_of_the_weights_is_judged_and_training_goes_on_from_the_weights(tmp_path):
+    model, state = fit(tmp_path / "averaged", tiny_model(ema=0.99), max_epochs=6)
+    _, expected = fit(tmp_path / "raw", tiny_model(), max_epochs=6)
+    # The same steps are taken; only what is judged lags behind.
+    assert state["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+    assert state["val_loss"][-1] > expected["val_loss"][-1]
+    images, labels = coloured(32, seed=1)
+    judged = model.evaluate(images, labels, verbose=0)[0]
+    assert judged == pytest.approx(state["val_loss"][-1], rel=1e-4)
+
+
+def test_a_cosine_schedule_rises_and_falls_to_nothing(tmp_path):
+    model = tiny_model(cosine_steps=40)
+    rate = model.optimizer._learning_rate
+    assert float(rate(2)) == pytest.approx(0.01)
+    assert float(rate(1)) < 0.01
+    assert float(rate(40)) == pytest.approx(0, abs=1e-6)
+
+
+def test_soft_labels_are_mixed_by_the_share_of_pixels():
+    images, labels = coloured(64)
+
+    def half(batch, shares, seeds):
+        return batch, 0.5 * shares + 0.5 * tf.roll(shares, 1, axis=0)
+
+    mixed = Batches(images, labels, 16, 0, classes=3, mixer=half)
+    plain = Batches(images, labels, 16, 0, classes=3)
+    for (_, soft), (_, hard) in zip(mixed.shuffled(0), plain.shuffled(0), strict=True):
+        expected = 0.5 * hard.numpy() + 0.5 * np.roll(hard.numpy(), 1, axis=0)
+        np.testing.assert_allclose(soft.numpy(), expected)
 
 
 def test_time_is_a_reason_to_stop(tmp_path):

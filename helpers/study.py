@@ -1,0 +1,150 @@
+"""The tuning as one Optuna study: the report's hand-made list first, then a small search.
+
+Commands:
+    python -m helpers.study run [--trials N] [--storage URL]   N searched trials after the report's
+    python -m helpers.study show [--storage URL]
+
+A trial trains on the fixed subset with one seed; its value is the accuracy on shifted validation.
+The study is kept in build/tuning.db, so that an interrupted one goes on. With the URL of a shared
+database several machines work on it at once, each taking the next trial.
+"""
+
+import argparse
+import inspect
+
+import optuna
+import pandas as pd
+
+from helpers import course, evaluation, recipes
+from helpers.augment import rand_augment_copies
+from helpers.course_data import CourseData
+from helpers.experiments import Experiment, run
+
+STUDY = "tuning"
+REPORTED, SEARCHED = "the report's", "searched"
+# What RandAugment does unless an experiment says otherwise: the report's setting.
+AUGMENTATION = {
+    name: inspect.signature(rand_augment_copies).parameters[name].default
+    for name in ("augmentations_per_image", "magnitude", "magnitude_stddev", "rate")
+}
+
+
+def parameters_of(experiment: Experiment) -> dict:
+    """Return an experiment's place in the search space."""
+    return {
+        "optimizer": experiment.optimizer,
+        "learning_rate": experiment.learning_rate,
+        "batch_size": experiment.batch_size,
+        "extra_dense": experiment.extra_dense or 0,
+        **AUGMENTATION,
+        **experiment.offline_options,
+    }
+
+
+def experiment_of(parameters: dict) -> Experiment:
+    """Return the experiment at a place in the search space; one of the report's keeps its name."""
+    for experiment in recipes.tuning().values():
+        if parameters_of(experiment) == parameters:
+            return experiment
+    options = {name: parameters[name] for name in AUGMENTATION}
+    named = "_".join(f"{value:.3g}" if isinstance(value, float) else f"{value}"
+                     for value in parameters.values())  # fmt: skip
+    return recipes.tuning()["tuning_as_reported"].variant(
+        f"search_{named}",
+        optimizer=parameters["optimizer"],
+        learning_rate=parameters["learning_rate"],
+        batch_size=parameters["batch_size"],
+        extra_dense=parameters["extra_dense"] or None,
+        offline_options={n: v for n, v in options.items() if v != AUGMENTATION[n]},
+    )
+
+
+def suggest(trial: optuna.Trial) -> dict:
+    """Return the trial's parameters, drawn around what the report tried by hand."""
+    return {
+        "optimizer": trial.suggest_categorical("optimizer", ["adam", "lion"]),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-5, 3e-3, log=True),
+        "batch_size": trial.suggest_categorical("batch_size", [32, 64, 128]),
+        "extra_dense": trial.suggest_categorical("extra_dense", [0, 128]),
+        "augmentations_per_image": trial.suggest_int("augmentations_per_image", 1, 4),
+        "magnitude": trial.suggest_float("magnitude", 0.2, 0.8),
+        "magnitude_stddev": trial.suggest_float("magnitude_stddev", 0.0, 0.3),
+        "rate": trial.suggest_float("rate", 0.5, 1.0),
+    }
+
+
+def open_study(storage: str | None = None) -> optuna.Study:
+    """Return the study, made with the report's list enqueued if it is new.
+
+    Args:
+        storage: URL of a database that Optuna can use; None for build/tuning.db.
+    """
+    storage = storage or f"sqlite:///{course.build_folder() / 'tuning.db'}"
+    study = optuna.create_study(
+        storage=storage,
+        study_name=STUDY,
+        direction="maximize",
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=len(recipes.tuning()) + 2),
+    )
+    if not study.trials:
+        for experiment in recipes.tuning().values():
+            study.enqueue_trial(
+                parameters_of(experiment),
+                user_attrs={"name": experiment.name, "list": REPORTED},
+                skip_if_exists=True,
+            )
+    return study
+
+
+def run_study(study: optuna.Study, data: CourseData, searched: int) -> None:
+    """Run the enqueued trials that are left, then searched ones until there are `searched`."""
+
+    def objective(trial: optuna.Trial) -> float:
+        experiment = experiment_of(suggest(trial))
+        trial.set_user_attr("name", experiment.name)
+        outcome = run(experiment, data)
+        accuracy = {
+            name: evaluation.accuracy(data[name].labels, outcome.logits[name]).value
+            for name in ("validation", "shifted_validation")
+        }
+        trial.set_user_attr("validation", accuracy["validation"])
+        return accuracy["shifted_validation"]
+
+    finished = sum(trial.state.is_finished() for trial in study.trials)
+    study.optimize(objective, n_trials=len(recipes.tuning()) + searched - finished)
+
+
+def table(study: optuna.Study) -> pd.DataFrame:
+    """Return one row a finished trial, best first: name, list, parameters and accuracies (0-1)."""
+    finished = [trial for trial in study.trials if trial.value is not None]
+    rows = [
+        {
+            "trial": trial.user_attrs["name"],
+            "from": trial.user_attrs.get("list", SEARCHED),
+            "validation": trial.user_attrs["validation"],
+            "shifted validation": trial.value,
+            **trial.params,
+        }
+        for trial in finished
+    ]
+    return pd.DataFrame(rows).sort_values("shifted validation", ascending=False, ignore_index=True)
+
+
+def main() -> None:
+    """Read the command line; run or show the study under COURSE_PROFILE."""
+    from helpers.course_data import load_course_data
+
+    parser = argparse.ArgumentParser(description="Run or show the tuning study.")
+    parser.add_argument("command", choices=("run", "show"))
+    parser.add_argument("--trials", type=int, default=8, help="searched ones, after the report's")
+    parser.add_argument("--storage", help="URL of a shared database, e.g. postgresql://…")
+    arguments = parser.parse_args()
+    study = open_study(arguments.storage)
+    if arguments.command == "run":
+        run_study(study, load_course_data(), arguments.trials)
+    print(table(study).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Costs: counted as by hand and as published, and written whole."""
+
+import json
+import math
+
+import keras
+import pytest
+from keras import layers
+
+from helpers import costs, course, experiments, networks, recipes, training, weights
+from helpers.course import CourseError
+
+
+def test_multiply_adds_of_a_tiny_nested_network_as_by_hand():
+    inside = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, strides=2, padding="same"),  # 4x4 places x 3x3x3x4
+            layers.BatchNormalization(),
+            layers.DepthwiseConv2D(3, padding="valid"),  # 2x2 places x 3x3x4
+            layers.Conv2D(6, 1, groups=2),  # 2x2 places x 1x1x2x6
+        ]
+    )
+    images = keras.Input((8, 8, 3))
+    outputs = layers.Dense(5)(layers.GlobalAveragePooling2D()(inside(images)))  # 6x5
+    model = keras.Model(images, outputs)
+    assert costs.multiply_adds(model) == 16 * 108 + 4 * 36 + 4 * 12 + 30
+
+
+def test_multiply_adds_of_the_first_cnn_as_by_hand():
+    first, second, dense = 96 * 96 * 27 * 32, 48 * 48 * 9 * 32 * 64, 24 * 24 * 64 * 8
+    assert costs.multiply_adds(networks.small_cnn(8)) == first + second + dense
+
+
+def elementwise(model: keras.Model) -> int:
+    """Count two for each value normalised, one for each activation or sum of layers."""
+    counts = {layers.BatchNormalization: 2, layers.Activation: 1, layers.Add: 1}
+    return sum(counts.get(type(x), 0) * math.prod(x.output.shape[1:]) for x in model.layers)
+
+
+# Google's table gives 407, 631 and 899 million (README.md in the `lite` folder of the EfficientNet
+# code, tensorflow/tpu). It counts more than products: the rest are batch normalisation, activations
+# and sums.
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [("efficientnet_lite0", 407e6), ("efficientnet_lite1", 631e6), ("efficientnet_lite2", 899e6)],
+)
+def test_multiply_adds_are_near_the_published_ones(name, published):
+    backbone = weights.load_backbone(name, weights.LITES[name].image_size, pretrained=False)
+    counted = costs.multiply_adds(backbone) + 1280 * 1000  # and ImageNet's classes
+    assert 0.94 * published < counted < published
+    assert counted + elementwise(backbone) == pytest.approx(published, rel=0.005)
+
+
+# Table 2 of the EfficientNet paper (390 million) and table 3 of MobileNetV3's (56 and 219 million).
+@pytest.mark.parametrize(
+    ("application", "published"),
+    [("EfficientNetB0", 390e6), ("MobileNetV3Small", 56e6), ("MobileNetV3Large", 219e6)],
+)
+def test_multiply_adds_are_those_of_the_papers(application, published):
+    model = getattr(keras.applications, application)(weights=None, input_shape=(224, 224, 3))
+    assert costs.multiply_adds(model) == pytest.approx(published, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["vgg_like", "efficientnet_lite0"])
+def test_the_measured_network_is_the_trained_one(name):
+    measured = costs.compiled_network(name)
+    known = {**recipes.custom_cnns(), "efficientnet_lite0": recipes.fine_tuned_on_subset(name)}
+    trained = experiments._network(known[name], costs.CLASSES)
+    assert networks.trainable_summary(measured) == networks.trainable_summary(trained)
+    assert float(measured.optimizer.learning_rate) == pytest.approx(known[name].learning_rate)
+    assert measured.jit_compile == training.JIT_COMPILE
+
+
+def test_an_unknown_network_is_one_sentence():
+    with pytest.raises(CourseError, match="'resnet5O' is no backbone"):
+        costs.compiled_network("resnet5O")
+
+
+def test_cost_is_an_image_s(monkeypatch):
+    monkeypatch.setattr(costs, "TRAINING_BATCH", 2)
+    monkeypatch.setattr(costs, "INFERENCE_BATCH", 4)
+    calls = []
+
+    def seconds_per_call(function):
+        calls.append(function())
+        return 8.0
+
+    monkeypatch.setattr(costs.timing, "seconds_per_call", seconds_per_call)
+    cost = costs.cost("small_cnn")
+    assert (cost["title"], cost["parameters"]) == ("Two convolutions", 314_312)
+    assert (cost["training_ms"], cost["inference_ms"]) == (4000, 2000)
+    assert calls[1].shape == (4, 8)
+
+
+def test_the_file_holds_every_network_measured_or_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(course, "root", lambda: tmp_path)
+    monkeypatch.setattr(costs, "provenance", lambda: {"revision": "abc"})
+    monkeypatch.setattr(
+        weights, "why_unavailable", lambda name: "No way." if name == "resnet50" else None
+    )
+    monkeypatch.setattr(
+        costs, "cost", lambda name: {"title": name, "training_ms": 2.0, "inference_ms": 1.0}
+    )
+    costs.measure_all()
+    written = json.loads((tmp_path / "report" / "costs.json").read_text())
+    assert [*written["networks"], "resnet50"] == [
+        *("small_cnn", "vgg_like"),
+        *(name for name in weights.BACKBONES if name != "resnet50"),
+        "resnet50",
+    ]
+    assert written["missing"] == {"resnet50": "No way."}
+    assert written["batch"] == {"training": 128, "inference": 256}
+    assert written["revision"] == "abc"

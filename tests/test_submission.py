@@ -1,0 +1,185 @@
+"""submission.zip: the same bytes for equal weights, and the network's own predictions elsewhere."""
+
+import importlib.util
+import json
+import sys
+import zipfile
+
+import helpers.quiet_tensorflow  # noqa: F401
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from helpers import experiments, isolated, recipes, submission
+from helpers.course import CourseError
+from helpers.submission import write_submission
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (35, 96, 96, 3), dtype=np.uint8)
+
+
+def network(*extra: layers.Layer, classes: int = 8) -> keras.Model:
+    """Return a small network with all that is easily lost: nesting, statistics, settings."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((96, 96, 3), name="image")
+    backbone = keras.Sequential(
+        [
+            keras.Input((96, 96, 3), name="image"),
+            layers.Normalization(name="normalization"),
+            layers.Resizing(24, 24, interpolation="bicubic", name="resizing"),
+            layers.Conv2D(4, 3, activation="relu6", kernel_regularizer="l2", name="conv"),
+            layers.BatchNormalization(epsilon=0.1, name="batch_norm"),
+            layers.Dropout(0.5, name="dropout"),
+            *extra,
+            layers.Flatten(name="flatten"),
+        ],
+        name="backbone",
+    )
+    model = keras.Model(images, layers.Dense(classes, name="logits")(backbone(images)), name="toy")
+    normalization = backbone.get_layer("normalization")
+    normalization.set_weights([np.full(3, 127), np.array([50, 60, 70]) ** 2, np.array(0)])
+    normalization.finalize_state()
+    backbone.get_layer("batch_norm").set_weights(
+        [np.full(4, value) for value in (1.5, 0.1, 0.3, 0.5)]
+    )
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = network()
+    # What it was trained with must not be needed to load it.
+    model.compile("lion", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+@pytest.fixture(scope="module")
+def loaded(model, tmp_path_factory):
+    """Return the Model of a submission with 1 view, loaded from its unpacked zip."""
+    return load(model, tmp_path_factory.mktemp("one"), views=1)
+
+
+def load(model, folder, views):
+    write_submission(model, folder / "submission.zip", views)
+    with zipfile.ZipFile(folder / "submission.zip") as archive:
+        archive.extractall(folder)
+    spec = importlib.util.spec_from_file_location(f"submitted_{views}", folder / "model.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Model()
+
+
+def test_it_predicts_as_the_network_does_in_a_process_without_the_course(model, tmp_path):
+    write_submission(model, tmp_path / "submission.zip", views=8)
+    answer = isolated.predict(
+        tmp_path / "submission.zip", [IMAGES[:1], IMAGES], minutes=5, gigabytes=6
+    )
+    views = [np.rot90(side, k, (1, 2)) for side in (IMAGES, IMAGES[:, ::-1]) for k in range(4)]
+    probabilities = keras.ops.softmax(np.stack([model.predict(view, verbose=0) for view in views]))
+    expected = np.asarray(probabilities).mean(axis=0).argmax(axis=1)
+    assert len(set(expected)) > 2
+    np.testing.assert_array_equal(answer.classes[1], expected)
+    np.testing.assert_array_equal(answer.classes[0], expected[:1])
+    assert answer.classes[1].dtype.kind == "i"
+
+
+def test_predictions_depend_on_neither_batch_size_nor_order(model, loaded):
+    expected = model.predict(IMAGES, verbose=0).argmax(axis=1)
+    assert len(set(expected)) > 2
+    order = np.random.default_rng(0).permutation(len(IMAGES))
+    np.testing.assert_array_equal(loaded.predict(IMAGES), expected)
+    np.testing.assert_array_equal(loaded.predict(IMAGES[order]), expected[order])
+    alone = [loaded.predict(IMAGES[row : row + 1]) for row in range(5)]
+    np.testing.assert_array_equal(np.concatenate(alone), expected[:5])
+    assert loaded.predict(IMAGES[:0]).shape == (0,)
+
+
+def test_each_image_gets_the_very_same_probabilities_in_any_batch(loaded, monkeypatch):
+    seen = []
+    inner = loaded._probabilities
+    monkeypatch.setattr(loaded, "_probabilities", lambda b: seen.append(inner(b)) or seen[-1])
+    loaded.predict(IMAGES)
+    loaded.predict(IMAGES[2:3])
+    np.testing.assert_array_equal(seen[0][2], seen[-1][0])
+
+
+def test_eight_views_make_a_mirrored_or_turned_image_the_same(model, tmp_path):
+    eight = load(model, tmp_path, views=8)
+    expected = eight.predict(IMAGES)
+    np.testing.assert_array_equal(eight.predict(IMAGES[:, ::-1]), expected)
+    np.testing.assert_array_equal(eight.predict(np.rot90(IMAGES, axes=(1, 2))), expected)
+
+
+def test_equal_weights_give_equal_bytes(model, tmp_path):
+    write_submission(model, tmp_path / "a.zip")
+    write_submission(keras.models.clone_model(model), tmp_path / "other.zip")
+    again = network()
+    write_submission(again, tmp_path / "b.zip")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    assert (tmp_path / "a.zip").read_bytes() != (tmp_path / "other.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.namelist() == ["model.py", "network.json", "weights.npz"]
+
+
+def test_settings_unknown_to_earlier_versions_of_keras_are_left_out(model, tmp_path):
+    write_submission(model, tmp_path / "submission.zip")
+    with zipfile.ZipFile(tmp_path / "submission.zip") as archive:
+        description = json.loads(archive.read("network.json"))
+    backbone = description["config"]["layers"][1]["config"]
+    batch_norm = next(x for x in backbone["layers"] if x["class_name"] == "BatchNormalization")
+    assert batch_norm["config"]["epsilon"] == 0.1
+    assert "renorm" not in batch_norm["config"]
+    assert "quantization_config" not in json.dumps(description)
+    assert "compile_config" not in description
+
+
+@keras.saving.register_keras_serializable()
+class OwnLayer(layers.Layer):
+    def call(self, inputs):
+        return inputs
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [OwnLayer(name="own"), layers.Lambda(lambda x: x, output_shape=(22, 22, 4), name="own")],
+)
+def test_layers_with_code_of_their_own_are_refused(layer, tmp_path):
+    with pytest.raises(CourseError, match=r"layer own .* holds code of its own"):
+        write_submission(network(layer), tmp_path / "submission.zip")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_shapes_views_and_sizes_are_refused(model, tmp_path, monkeypatch):
+    with pytest.raises(CourseError, match=r"returns \(None, 5\), but a submission"):
+        write_submission(network(classes=5), tmp_path / "submission.zip")
+    with pytest.raises(CourseError, match="4 views"):
+        write_submission(model, tmp_path / "submission.zip", views=4)
+    monkeypatch.setattr(submission, "LARGEST_BYTES", 100)
+    with pytest.raises(CourseError, match=r"submission.zip would have .* MB, more than"):
+        write_submission(model, tmp_path / "submission.zip")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_a_trained_experiment(model, tmp_path, monkeypatch, capsys):
+    import helpers.course_data
+
+    asked = []
+    monkeypatch.setattr(helpers.course_data, "load_course_data", lambda: "data")
+    monkeypatch.setattr(experiments, "load_trained", lambda *given: asked.append(given) or model)
+    path = tmp_path / "submission.zip"
+    assert submission.main(["fine_tuned", "--views", "8", "--to", str(path)]) == 0
+    assert asked == [(recipes.fine_tuned(), "data")]
+    with zipfile.ZipFile(path) as archive:
+        assert "\nVIEWS = 8\n" in archive.read("model.py").decode()
+    assert submission.main(["unheard_of", "--to", str(path)]) == 1
+    assert "There is no experiment 'unheard_of'" in capsys.readouterr().err
+
+
+def test_the_template_needs_nothing_but_tensorflow_and_numpy():
+    imported = {
+        line.split()[1].split(".")[0]
+        for line in submission.TEMPLATE.read_text().splitlines()
+        if line.startswith(("import ", "from "))
+    }
+    assert imported - set(sys.stdlib_module_names) == {"keras", "numpy", "tensorflow"}

@@ -35,6 +35,8 @@ class Profile:
         deep_scratch: the same for the VGG-like network, by far the slowest to train.
         head: budget of a head on cached features.
         finetune: budget of a full-size fine-tuning.
+        ladder: budget of each step towards the final model.
+        final: budget of the final model.
         subset: budget of each variant in a comparison, on one fixed subset of the training images.
         evaluation_images: most images in each evaluation set; None for all of them.
         seeds: seeds of experiments that are cheap enough to repeat.
@@ -47,6 +49,8 @@ class Profile:
     deep_scratch: Budget
     head: Budget
     finetune: Budget
+    ladder: Budget
+    final: Budget
     subset: Budget
     evaluation_images: int | None
     seeds: tuple[int, ...]
@@ -61,6 +65,8 @@ PROFILES = {
         deep_scratch=Budget(400, 2),
         head=Budget(None, 30),
         finetune=Budget(None, 2),
+        ladder=Budget(320, 1),
+        final=Budget(320, 1),
         subset=Budget(320, 1),
         evaluation_images=240,
         seeds=(0,),
@@ -70,9 +76,11 @@ PROFILES = {
         name="full",
         train_images=None,
         scratch=Budget(None, 1000),
-        deep_scratch=Budget(None, 1000),
+        deep_scratch=Budget(None, 1000, minutes=25),
         head=Budget(None, 200),
         finetune=Budget(None, 15),
+        ladder=Budget(None, 24, minutes=30),
+        final=Budget(None, 80, minutes=180),
         subset=Budget(3000, 8),
         evaluation_images=None,
         seeds=(0, 1, 2),

@@ -130,6 +130,37 @@ def augmentations() -> dict[str, Experiment]:
     )
 
 
+def ladder() -> dict[str, Experiment]:
+    """Return the steps from the report's best model to the final one, each on top of the last."""
+    start = fine_tunings()["fine_tuned_rand_augment"]
+    composed = start.variant(
+        "ladder_composed",
+        budget="ladder",
+        offline=None,
+        augmentation="composed",
+        schedule="cosine",
+        patience=None,
+    )
+    strong = composed.variant("ladder_strong", augmentation="strong")
+    all_layers = strong.variant("ladder_all_layers", freeze=None, learning_rate=1e-3)
+    averaged = all_layers.variant("ladder_averaged", ema=0.995)
+    smoothed = averaged.variant("ladder_smoothed", label_smoothing=0.1)
+    return _by_name(
+        composed,
+        strong,
+        all_layers,
+        averaged,
+        smoothed,
+        smoothed.variant("ladder_cutmix", mix="cutmix"),
+        smoothed.variant("ladder_larger", image_size=128),
+    )
+
+
+def final() -> Experiment:
+    """Return the final model's training."""
+    return ladder()["ladder_larger"].variant("final", budget="final")
+
+
 def catalogue() -> dict[str, Experiment]:
     """Return every named experiment with seed 0, in the order of the report."""
     frozen_heads = (frozen("mobilenet_v3_small"), frozen(default_backbone()))
@@ -142,6 +173,8 @@ def catalogue() -> dict[str, Experiment]:
         **_by_name(*(fine_tuned_on_subset(network) for network in networks)),
         **remedies(),
         **augmentations(),
+        **ladder(),
+        **_by_name(final()),
     }
 
 

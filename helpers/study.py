@@ -49,7 +49,7 @@ def experiment_of(parameters: dict) -> Experiment:
     options = {name: parameters[name] for name in AUGMENTATION}
     named = "_".join(f"{value:.3g}" if isinstance(value, float) else f"{value}"
                      for value in parameters.values())  # fmt: skip
-    return recipes.tuning()["tuning_as_reported"].variant(
+    return recipes.tuning()["tuning_adam_1e-4"].variant(
         f"search_{named}",
         optimizer=parameters["optimizer"],
         learning_rate=parameters["learning_rate"],

@@ -1,0 +1,66 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from helpers import course, recipes, study
+from helpers.course_data import CourseData, ImageSet
+from helpers.dataset import CLASS_NAMES, Source
+
+
+@pytest.fixture
+def data():
+    images = ImageSet(np.zeros((8, 4, 4, 3), np.uint8), np.arange(8))
+    sets = {"train": images, "validation": images, "shifted_validation": images}
+    source = Source("drawn", "drawn cells", False, "0")
+    return CourseData(sets, CLASS_NAMES, source, course.PROFILES["quick"], "fingerprint")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Stands for the trainings: remembers their names; the lower the rate, the more is right."""
+    names = []
+
+    @dataclasses.dataclass
+    class Outcome:
+        logits: dict
+
+    def run(experiment, data):
+        names.append(experiment.name)
+        right = int(8 * (1 - experiment.learning_rate / 0.002))
+        logits = np.eye(8)[np.where(np.arange(8) < right, np.arange(8), 0)]
+        return Outcome({"validation": logits, "shifted_validation": logits})
+
+    monkeypatch.setattr(study, "run", run)
+    return names
+
+
+def storage(tmp_path):
+    return f"sqlite:///{tmp_path / 'tuning.db'}"
+
+
+def test_every_trial_of_the_report_is_its_own_place_in_the_search_space():
+    places = [study.parameters_of(experiment) for experiment in recipes.tuning().values()]
+    assert len({tuple(place.items()) for place in places}) == len(places) == 15
+    for experiment in recipes.tuning().values():
+        assert study.experiment_of(study.parameters_of(experiment)) == experiment
+
+
+def test_a_searched_place_is_a_new_experiment_with_those_settings():
+    place = study.parameters_of(recipes.tuning()["tuning_adam_1e-4"])
+    place |= {"learning_rate": 3e-4, "optimizer": "lion", "rate": 0.75, "extra_dense": 128}
+    experiment = study.experiment_of(place)
+    assert experiment.name not in recipes.tuning()
+    assert study.parameters_of(experiment) == place
+
+
+def test_the_reports_list_runs_first_and_a_second_start_goes_on(tmp_path, data, trained):
+    study.run_study(study.open_study(storage(tmp_path)), data, searched=0)
+    assert trained == list(recipes.tuning())
+    again = study.open_study(storage(tmp_path))
+    study.run_study(again, data, searched=2)
+    assert len(trained) == len(recipes.tuning()) + 2
+    table = study.table(again)
+    assert (table["from"] == study.SEARCHED).sum() == 2
+    assert table["shifted validation"].is_monotonic_decreasing
+    assert table["learning_rate"].iloc[0] < table["learning_rate"].iloc[-1]

@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 100000000000
 
-.PHONY: course notebooks pair test lint html bench submission score clean
+.PHONY: course notebooks pair test lint html report bench submission score clean
 
 course: $(READY)  ## environment, images, all notebooks in the quick profile, figures into build/
 	COURSE_PROFILE=quick $(BIN)/python -m helpers.notebooks run
@@ -36,6 +36,9 @@ lint: $(READY)
 
 html: $(READY)  ## every stored notebook as a page, with an index, into build/html/
 	$(BIN)/python -m helpers.pages
+
+report: $(READY)  ## tables, figures and report/report.pdf, from the records in report/
+	$(BIN)/python -m helpers.report
 
 bench: $(READY)  ## two ways of doing a thing, compared in one run
 	$(BIN)/python -m helpers.benchmark

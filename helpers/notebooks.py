@@ -22,6 +22,8 @@ from helpers import course, results
 from helpers.files import replaced
 from helpers.sources import load_photographs
 
+# Key in a stored notebook's metadata.
+MADE_WITH = "made_with"
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -52,12 +54,31 @@ def from_python(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
+def made_with() -> dict:
+    """Return what stored outputs depend on beside the notebook's text: profile and recipes.
+
+    A stored notebook whose recipes are older than the helpers' shows numbers that they no longer
+    compute; a test finds it without training anything.
+    """
+    from helpers.course_data import SHIFT_RECIPE
+    from helpers.experiments import RECIPE
+
+    return {
+        "profile": course.profile().name,
+        "experiment_recipe": RECIPE,
+        "shift_recipe": SHIFT_RECIPE,
+    }
+
+
 def pair(path: Path) -> None:
     """Write the .ipynb beside a .py; cells whose text is unchanged keep their stored outputs."""
     notebook = from_python(path)
     target = path.with_suffix(".ipynb")
     if target.exists():
-        stored = {cell.id: cell for cell in nbformat.read(target, as_version=4).cells}
+        before = nbformat.read(target, as_version=4)
+        if MADE_WITH in before.metadata:
+            notebook.metadata[MADE_WITH] = before.metadata[MADE_WITH]
+        stored = {cell.id: cell for cell in before.cells}
         for cell in notebook.cells:
             if cell.cell_type == "code" and cell.id in stored:
                 cell.outputs = stored[cell.id].outputs
@@ -80,6 +101,7 @@ def execute(path: Path, target: Path) -> float:
     try:
         executor.preprocess(notebook, {"metadata": {"path": str(path.parent)}})
     finally:
+        notebook.metadata[MADE_WITH] = made_with()
         notebook.metadata.kernelspec = nbformat.from_dict(KERNEL)
         notebook.metadata.language_info = nbformat.from_dict({"name": "python"})
         _write(notebook, target)

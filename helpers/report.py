@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import typst
 
 from helpers import course, evaluation, report_claims, report_facts, report_figures, report_records
@@ -21,9 +20,11 @@ from helpers.dataset import CLASS_NAMES
 from helpers.evaluation import Estimate
 from helpers.files import replaced
 from helpers.report_figures import COLUMN, PAGE, Panel
-from helpers.report_records import CHOOSING_SETS, FAMILIES, FINAL, MODELS, TRIALS, Records
-from helpers.report_tables import REPORTED_MODELS, percent, tables
+from helpers.report_records import FAMILIES, FINAL, MODELS, REFERENCE, TRIALS, Records
+from helpers.report_tables import REPORTED_MODELS, difference, percent, tables
 
+# Titles of panels that share one column.
+SHORT = {"validation": "validation", "shifted_validation": "shifted"}
 SOURCES = ("report.typ", "template.typ", "references.bib")
 
 
@@ -37,6 +38,7 @@ def build(folder: Path) -> list[Path]:
     with TemporaryDirectory() as name:
         work = Path(name)
         for source in SOURCES:
+            report_records.check_exists(folder / source)
             shutil.copy(folder / source, work / source)
         _make(records, work)
         made = [p for p in sorted(work.rglob("*")) if p.is_file() and p.name not in SOURCES]
@@ -59,9 +61,7 @@ def _make(records: Records, work: Path) -> None:
     (work / "numbers.json").write_text(text + "\n", encoding="utf-8")
     try:
         # The fonts inside the package alone: the same file on every machine.
-        typst.compile(
-            work / "report.typ", work / "report.pdf", root=work, ignore_system_fonts=True
-        )
+        typst.compile(work / "report.typ", work / "report.pdf", root=work, ignore_system_fonts=True)
     except typst.TypstError as error:
         raise course.CourseError(
             f"report.typ could not be typeset ({error}): mend that line, then run again."
@@ -78,20 +78,12 @@ def _draw(records: Records, folder: Path) -> dict[str, str]:
 
 
 def _clean_and_shifted(records: Records) -> tuple:
-    quoted = [
-        [float(REPORTED_MODELS[name][place]) / 100 if name in REPORTED_MODELS else None]
-        for place in (0, 1)
-        for name in MODELS
-    ]
-    quoted = np.array(quoted, dtype=object).reshape(2, len(MODELS)).tolist()
-    panels = [
-        Panel(title, [records.estimate(name, images) for name in MODELS], published)
-        for (images, title), published in zip(
-            {"validation": "validation (clean)", "shifted_test": "shifted test"}.items(),
-            quoted,
-            strict=True,
-        )
-    ]
+    panels = []
+    for place, images in enumerate(("validation", "shifted_test")):
+        estimates = [records.estimate(name, images) for name in MODELS]
+        reported = [REPORTED_MODELS.get(name) for name in MODELS]
+        quoted = [float(both[place]) / 100 if both else None for both in reported]
+        panels.append(Panel(("validation (clean)", "shifted test")[place], estimates, quoted))
     heading = report_facts.headline(records)
     rows = list(MODELS.values())
     return report_figures.side_by_side(rows, panels, heading, PAGE, same_scale=True), heading
@@ -105,33 +97,38 @@ def _confusions(records: Records) -> tuple:
         hardest, recall = report_claims.hardest_class(records, images)
         texts.append(f"{title}: lowest recall {percent(recall)} %, {hardest}")
     heading = "; ".join(texts).capitalize()
-    return report_figures.confusions(matrices, CLASS_NAMES, heading), heading
+    names = [name.replace("granulocytes", "gran.") for name in CLASS_NAMES]
+    return report_figures.confusions(matrices, names, heading), heading
 
 
 def _tuning(records: Records) -> tuple:
     panels = []
-    for images, title in CHOOSING_SETS.items():
+    for images, title in SHORT.items():
         values = [records.values(name, images) for name in TRIALS]
         estimates = [Estimate(v.mean(), v.min(), v.max(), len(v)) for v in values]
         panels.append(Panel(title, estimates))
-    ranges = [np.ptp([estimate.value for estimate in panel.estimates]) for panel in panels]
+    others = [name for name in TRIALS if name != REFERENCE]
+    differ = [
+        sum(difference(records, name, REFERENCE, images).sign != 0 for name in others)
+        for images in SHORT
+    ]
     heading = (
-        f"The trials' means lie {percent(ranges[0])} points apart\n"
-        f"on validation, {percent(ranges[1])} on shifted validation"
+        f"Of {len(others)} trials, {differ[0]} differ from the reference on validation "
+        f"and {differ[1]} on shifted validation"
     )
-    rows = [title for title, _ in TRIALS.values()]
+    rows = list(TRIALS.values())
     return report_figures.side_by_side(rows, panels, heading, COLUMN), heading
 
 
 def _families(records: Records) -> tuple:
     panels = [
         Panel(title, [records.estimate(name, images) for name in FAMILIES])
-        for images, title in CHOOSING_SETS.items()
+        for images, title in SHORT.items()
     ]
     shifted = {name: records.estimate(name, "shifted_validation").value for name in FAMILIES}
     best = max(shifted, key=shifted.get)
     heading = (
-        f"Most right on shifted validation:\n{FAMILIES[best]} ({percent(shifted[best])} %), "
+        f"Most right on shifted validation: {FAMILIES[best]} ({percent(shifted[best])} %), "
         f"against {percent(shifted['subset_fine_tuned'])} % with none"
     )
     rows = list(FAMILIES.values())

@@ -9,19 +9,24 @@ from helpers.report_claims import (
     FAILING_CLASS,
     LION,
     NO,
+    RANKS,
     YES,
     claims,
     hardest_class,
     p_text,
     rank_of_failing_class,
 )
-from helpers.report_paired import LEVEL, paired
+from helpers.report_paired import LEVEL, Difference, paired
 from helpers.report_records import (
+    BACKBONES,
     CHOOSING_SETS,
+    CORRUPTED,
     FINAL,
     FINE_TUNED,
     MODELS,
     PAIRED_SETS,
+    PARTS,
+    REFERENCE,
     REMEDIES,
     SUBSET_OF_NETWORK,
     TRIALS,
@@ -37,7 +42,7 @@ IN_PROSE = {
     "fine_tuned": "fine-tuning without augmentation",
     "fine_tuned_mild": "fine-tuning with mild augmentation",
     "fine_tuned_rand_augment": "fine-tuning with RandAugment",
-    "fine_tuned_rand_augment_lion": "the same with Lion",
+    "fine_tuned_rand_augment_lion": "fine-tuning with RandAugment and Lion",
 }
 PAIRS = (
     ("vgg_like", "small_cnn"),
@@ -49,6 +54,7 @@ PAIRS = (
     (FINAL, "fine_tuned_mild"),
     ("fine_tuned_rand_augment_lion", FINAL),
 )
+ENDINGS = {"patience": "early stopping", "epochs": "its budget", "time": "its time limit"}
 # The homework's validation images: a tenth of its cleaned set.
 REPORTED_IMAGES = 1194
 
@@ -98,11 +104,19 @@ def _setting(records: Records) -> dict[str, str]:
         "best epoch": str(final["best_epoch"]),
         "minutes": f"{final['seconds'] / 60:.0f}",
         "device": final["device"],
+        "CNN 2 end": _end(records.entries["vgg_like-seed0/test/accuracy"]),
+        "MedMNIST-C images": f"{records.estimate(FINAL, 'medmnist_c').n:,}",
+        **{f"{part} images": f"{records.estimate(FINAL, part).n:,}" for part in PARTS},
         "seen operations": ", ".join(records.sets["seen_operations"]),
         "unseen operations": ", ".join(records.sets["unseen_operations"]),
         "number of seen operations": str(len(records.sets["seen_operations"])),
         "number of unseen operations": str(len(records.sets["unseen_operations"])),
     }
+
+
+def _end(entry: dict) -> str:
+    """Return what ended a training, and when: "early stopping after 12 epochs"."""
+    return f"{ENDINGS[entry['stopped_by']]} after {entry['epochs']} epochs"
 
 
 def _reported() -> dict[str, str]:
@@ -166,32 +180,33 @@ def _classes(records: Records) -> dict[str, str]:
         found |= {f"{images} hardest class": name, f"{images} hardest recall": percent(recall)}
         logits = records.logits[f"{FINAL}-seed0"][images]
         matrix = evaluation.confusion(records.labels[images], logits)
+        sizes = matrix.sum(axis=1)
         np.fill_diagonal(matrix, 0)
         true, predicted = np.unravel_index(matrix.argmax(), matrix.shape)
         found[f"{images} commonest error"] = (
-            f"{matrix.max()} images of {CLASS_NAMES[true]} taken for {CLASS_NAMES[predicted]}"
+            f"{CLASS_NAMES[true]} taken for {CLASS_NAMES[predicted]} "
+            f"({matrix.max()} of {sizes[true]} images)"
         )
     rank = rank_of_failing_class(records)
     found["failing class"] = FAILING_CLASS
-    found["failing class rank"] = f"number {rank} of {len(CLASS_NAMES)}"
+    found["failing class rank"] = f"{RANKS[rank - 1]} of {len(CLASS_NAMES)}"
     return found
 
 
 def _tuning(records: Records) -> dict[str, str]:
-    compared = {name: reference for name, (_, reference) in TRIALS.items() if reference}
+    compared = [name for name in TRIALS if name != REFERENCE]
     found = {"compared trials": str(len(compared))}
-    for images, heading in CHOOSING_SETS.items():
-        differences = [difference(records, name, ref, images) for name, ref in compared.items()]
+    for images in CHOOSING_SETS:
+        differences = [difference(records, name, REFERENCE, images) for name in compared]
         means = {name: records.values(name, images).mean() for name in TRIALS}
         best = max(means, key=means.get)
         found |= {
             f"{images} better trials": str(sum(d.sign > 0 for d in differences)),
             f"{images} worse trials": str(sum(d.sign < 0 for d in differences)),
-            f"{images} best trial": TRIALS[best][0].removesuffix(" (reference)"),
+            f"{images} best trial": TRIALS[best].removesuffix(" (reference)"),
             f"{images} best mean": percent(means[best]),
-            f"{images} trials from": percent(min(means.values())),
-            f"{heading} lion better": str(
-                sum(difference(records, n, TRIALS[n][1], images).sign > 0 for n in LION)
+            f"{images} lion better": str(
+                sum(difference(records, n, REFERENCE, images).sign > 0 for n in LION)
             ),
         }
     found["expected by chance"] = f"{LEVEL * len(compared):.1f}"
@@ -200,14 +215,10 @@ def _tuning(records: Records) -> dict[str, str]:
 
 
 def _corruptions(records: Records) -> dict[str, str]:
-    prefix = f"{FINAL}-seed0/medmnist_c/"
     values = {
-        key.removeprefix(prefix).removesuffix("/accuracy"): entry["value"]
-        for key, entry in records.entries.items()
-        if key.startswith(prefix) and key != f"{prefix}accuracy"
+        name.removeprefix("medmnist_c/"): records.estimate(FINAL, name).value
+        for name in CORRUPTED[1:]
     }
-    if not values:
-        return {"corruptions": "The corruptions one by one have no records yet."}
     worst, best = min(values, key=values.get), max(values, key=values.get)
     return {
         "corruptions": f"Of its {len(values)} corruptions the hardest for the final model is "
@@ -226,7 +237,7 @@ def _claim_counts(records: Records) -> dict[str, str]:
 
 
 def _verdict(records: Records, first: str, second: str, images: str) -> str:
-    """Return a whole clause on seed 0 of two models: which is better, or that it could be chance."""
+    """Return a whole clause on seed 0 of two models: which is better, if any."""
     test = paired(records, first, second, images)
     values = [percent(records.estimate(name, images).value) for name in (first, second)]
     names = [IN_PROSE[name] for name in (first, second)]
@@ -242,11 +253,10 @@ def _verdict(records: Records, first: str, second: str, images: str) -> str:
 def _backbone_verdicts(records: Records) -> dict[str, str]:
     clauses = []
     for network, name in SUBSET_OF_NETWORK.items():
-        if name == "subset_fine_tuned" or not records.seeds(name):
+        if name == "subset_fine_tuned" or not records.seeds(name, "validation"):
             continue
         found = difference(records, name, "subset_fine_tuned", "shifted_validation")
-        title = records.costs["networks"].get(network, {}).get("title", network)
-        clauses.append(f"{title} {_against(found)}")
+        clauses.append(f"{BACKBONES[network]} {_against(found)}")
     return {"backbones": "; ".join(clauses)}
 
 
@@ -259,7 +269,7 @@ def _remedy_verdicts(records: Records) -> dict[str, str]:
     return {"remedies": "; ".join(clauses)}
 
 
-def _against(found) -> str:
+def _against(found: Difference) -> str:
     """Return "+1.2 points (+0.4 to +2.0), better"."""
     interval = f"{points(found.low)} to {points(found.high)}"
     return f"{points(found.value)} points ({interval}), {found.verdict}"

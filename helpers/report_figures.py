@@ -1,5 +1,6 @@
 """The report's figures, as vectors, from plain arrays and dicts; the same bytes in every build."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,21 +64,25 @@ def side_by_side(
     Args:
         rows: names of the models.
         panels: at least one; the first is drawn in the colour of clean images.
-        heading: what was found; it may hold line breaks.
+        heading: what was found.
         width: inches.
         same_scale: give all panels one axis, so that distances can be compared across them.
     """
+    # A bold character of 8 points is about two thirds of them wide.
+    heading = textwrap.fill(heading, int(width * 72 / (8 * 0.66)))
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             1,
             len(panels),
-            figsize=(width, 0.19 * len(rows) + 0.62 + 0.13 * heading.count("\n")),
+            figsize=(width, 0.175 * len(rows) + 0.75 + 0.13 * heading.count("\n")),
             sharey=True,
             sharex=same_scale,
             squeeze=False,
         )
         for axis, panel, colour in zip(axes[0], panels, (CLEAN, SHIFTED), strict=True):
             _dots(axis, panel, colour)
+            if not same_scale:
+                _leave_out_far_rows(axis, panel, colour)
         axes[0, 0].set_yticks(range(len(rows)), rows)
         axes[0, 0].invert_yaxis()
         figure.suptitle(heading, x=0.01, ha="left", fontsize=8, fontweight="bold")
@@ -91,16 +96,10 @@ def _dots(axis: Axes, panel: Panel, colour: str) -> None:
     lows, highs = (np.array([getattr(e, end) for e in panel.estimates]) for end in ("low", "high"))
     axis.hlines(places, lows, highs, color=colour, linewidth=1.4)
     axis.plot(values, places, "o", color=colour, markersize=3.4)
-    for place, value, high in zip(places, values, highs, strict=True):
-        axis.annotate(
-            f"{100 * value:.1f}",
-            (high, place),
-            xytext=(3, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=6.5,
-            annotation_clip=False,
-        )
+    for place, value in zip(places, values, strict=True):
+        # In a column of their own, where they cross neither intervals nor quoted numbers.
+        style = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 6.5}
+        axis.annotate(f"{100 * value:.1f}", (1.02, place), color=colour, **style)
     quoted = [(value, place) for place, value in enumerate(panel.quoted) if value is not None]
     if quoted:
         style = {"color": "0.25", "fillstyle": "none", "markersize": 4, "linestyle": ""}
@@ -109,17 +108,37 @@ def _dots(axis: Axes, panel: Panel, colour: str) -> None:
     axis.grid(axis="x")
     axis.tick_params(length=0)
     axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.margins(x=0.16, y=0.06)
-    axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    axis.locator_params(axis="x", nbins=4)
+    axis.margins(x=0.08, y=0.06)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}")
+    axis.locator_params(axis="x", nbins=4, steps=[1, 2, 5, 10])
+    axis.set_xlabel("right, %")
 
 
-def confusions(
-    matrices: dict[str, np.ndarray], class_names: Sequence[str], heading: str
-) -> Figure:
+def _leave_out_far_rows(axis: Axes, panel: Panel, colour: str) -> None:
+    """Give the axis to the other rows where one lies far below: an arrow at the edge stands for it.
+
+    Far is three interquartile ranges below the lower quartile (Tukey 1977, Exploratory Data
+    Analysis, "far out").
+    """
+    values = np.array([estimate.value for estimate in panel.estimates])
+    lower, upper = np.percentile(values, [25, 75])
+    far = values < lower - 3 * (upper - lower)
+    if not far.any():
+        return
+    low = min(e.low for e, is_far in zip(panel.estimates, far, strict=True) if not is_far)
+    high = max(e.high for e in panel.estimates)
+    margin = 0.08 * (high - low)
+    axis.set_xlim(low - margin, high + margin)
+    edges = np.full(far.sum(), 0.03)
+    places = np.flatnonzero(far)
+    style = {"color": colour, "marker": "<", "markersize": 4, "linestyle": ""}
+    axis.plot(edges, places, transform=axis.get_yaxis_transform(), **style)
+
+
+def confusions(matrices: dict[str, np.ndarray], class_names: Sequence[str], heading: str) -> Figure:
     """Show int (classes, classes) counts beside each other, by title; colour is the row's share."""
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(matrices), figsize=(PAGE, 3.5), sharey=True)
+        figure, axes = plt.subplots(1, len(matrices), figsize=(PAGE, 3.3), sharey=True)
         for axis, (title, matrix) in zip(axes, matrices.items(), strict=True):
             _matrix(axis, matrix)
             axis.set(title=title, xlabel="predicted")

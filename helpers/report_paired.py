@@ -1,5 +1,6 @@
 """Paired comparisons for the report: of single runs, and of several seeds pooled."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +81,7 @@ def paired(records: Records, first: str, second: str, images: str) -> evaluation
     return evaluation.compare(records.labels[images], *logits)
 
 
+@functools.cache
 def _draws(n: int) -> np.ndarray:
     """Return float32 (RESAMPLES, N): how often each image is drawn; the same in every call."""
     rng = np.random.default_rng(0)

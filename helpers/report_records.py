@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers import corruptions, shifts
 from helpers.course import CourseError
 from helpers.evaluation import Estimate
 
@@ -37,30 +38,36 @@ PAIRED_SETS = {
     "validation": "validation",
     "test": "test",
     "shifted_test": "shifted test",
-    "shifted_test_seen": "shifted, seen operations",
-    "shifted_test_unseen": "shifted, unseen operations",
+    "shifted_test_seen": "shifted: seen only",
+    "shifted_test_unseen": "shifted: with unseen",
     "second_acquisition": "second acquisition",
 }
+# The shifted test parted: images whose operations all have a counterpart in a training
+# augmentation, and images with at least one operation that has none.
+PARTS = ("shifted_test_seen", "shifted_test_unseen")
+# MedMNIST-C as a whole, and each corruption.
+CORRUPTED = ("medmnist_c", *(f"medmnist_c/{name}" for name in corruptions.CORRUPTIONS))
 TABLE1_SETS = {**PAIRED_SETS, "medmnist_c": "MedMNIST-C"}
 CHOOSING_SETS = {"validation": "validation", "shifted_validation": "shifted validation"}
 
-# The tuning list: title, and the trial that it is compared with.
+# The tuning list; every trial is compared with the reference, the homework report's last setting.
+REFERENCE = "tuning_adam_1e-4"
 TRIALS = {
-    "tuning_as_reported": ("Adam at 1e-3 (reference)", None),
-    "tuning_batch_64": ("batch of 64", "tuning_as_reported"),
-    "tuning_batch_32": ("batch of 32", "tuning_as_reported"),
-    "tuning_magnitude_0.6": ("magnitude 0.6", "tuning_as_reported"),
-    "tuning_deviation_0.2": ("deviation 0.2", "tuning_as_reported"),
-    "tuning_2_operations": ("2 operations", "tuning_as_reported"),
-    "tuning_3_operations": ("3 operations", "tuning_as_reported"),
-    "tuning_rate_0.7": ("rate 0.7", "tuning_as_reported"),
-    "tuning_adam_1e-4": ("Adam at 1e-4 (reference)", "tuning_as_reported"),
-    "tuning_adam_1e-4_over_3": ("Adam at 1e-4/3", "tuning_adam_1e-4"),
-    "tuning_lion_1e-3": ("Lion at 1e-3", "tuning_adam_1e-4"),
-    "tuning_lion_1e-4": ("Lion at 1e-4", "tuning_adam_1e-4"),
-    "tuning_lion_5e-5": ("Lion at 5e-5", "tuning_adam_1e-4"),
-    "tuning_lion_1e-4_over_3": ("Lion at 1e-4/3", "tuning_adam_1e-4"),
-    "tuning_extra_dense": ("extra dense layer of 128", "tuning_adam_1e-4"),
+    "tuning_adam_1e-4": "Adam at 1e-4 (reference)",
+    "tuning_batch_64": "batch of 64",
+    "tuning_batch_32": "batch of 32",
+    "tuning_magnitude_0.6": "magnitude 0.6",
+    "tuning_deviation_0.2": "deviation 0.2",
+    "tuning_2_operations": "2 operations",
+    "tuning_3_operations": "3 operations",
+    "tuning_rate_0.7": "rate 0.7",
+    "tuning_extra_dense": "extra dense layer of 128",
+    "tuning_adam_1e-3": "Adam at 1e-3",
+    "tuning_adam_1e-4_over_3": "Adam at 1e-4/3",
+    "tuning_lion_1e-3": "Lion at 1e-3",
+    "tuning_lion_1e-4": "Lion at 1e-4",
+    "tuning_lion_5e-5": "Lion at 5e-5",
+    "tuning_lion_1e-4_over_3": "Lion at 1e-4/3",
 }
 REMEDIES = {
     "subset_fine_tuned": "none",
@@ -79,13 +86,28 @@ FAMILIES = {
     "subset_rand_augment_copies": "RandAugment, once",
     "subset_rand_augment_3_copies": "RandAugment, once, 3 operations",
 }
-# Backbones whose weights are at hand: one that costs.json gives no reason for must have its record.
+BACKBONES = {
+    "efficientnet_lite0": "EfficientNet-Lite0",
+    "efficientnet_lite1": "EfficientNet-Lite1",
+    "efficientnet_lite2": "EfficientNet-Lite2",
+    "mobilenet_v3_small": "MobileNetV3-Small",
+    "mobilenet_v3_large": "MobileNetV3-Large",
+    "efficientnet_b0": "EfficientNetB0",
+    "efficientnet_b4": "EfficientNetB4",
+    "resnet50": "ResNet50",
+    "densenet121": "DenseNet121",
+}
+# Those trained here, on the subset, unless costs.json gives a reason why not.
 SUBSET_OF_NETWORK = {
     "efficientnet_lite0": "subset_fine_tuned",
     "efficientnet_lite1": "subset_efficientnet_lite1",
     "efficientnet_lite2": "subset_efficientnet_lite2",
     "mobilenet_v3_small": "subset_mobilenet_v3_small",
 }
+
+
+# Files that a command of their own writes.
+MADE_BY = {"costs.json": "helpers.costs", "evaluation_sets.json": "helpers.frozen_sets"}
 
 
 def model_seeds(name: str) -> tuple[int, ...]:
@@ -118,12 +140,12 @@ class Records:
 
     def values(self, experiment: str, images: str) -> np.ndarray:
         """Return the recorded accuracies (0-1) of all seeds of an experiment, float (seeds,)."""
-        seeds = self.seeds(experiment)
+        seeds = self.seeds(experiment, images)
         return np.array([self.estimate(experiment, images, seed).value for seed in seeds])
 
-    def seeds(self, experiment: str) -> list[int]:
-        """Return the seeds that an experiment has validation records for."""
-        pattern = re.compile(re.escape(experiment) + r"-seed(\d+)/validation/accuracy")
+    def seeds(self, experiment: str, images: str) -> list[int]:
+        """Return the seeds that an experiment has records for on an image set."""
+        pattern = re.compile(rf"{re.escape(experiment)}-seed(\d+)/{images}/accuracy")
         return sorted(int(match[1]) for match in map(pattern.fullmatch, self.entries) if match)
 
     def right(self, experiment: str, images: str) -> np.ndarray:
@@ -132,7 +154,7 @@ class Records:
 
     def predicted(self, experiment: str, images: str) -> np.ndarray:
         """Return int (seeds, N): the class that each seed of an experiment predicts."""
-        runs = [f"{experiment}-seed{seed}" for seed in self.seeds(experiment)]
+        runs = [f"{experiment}-seed{seed}" for seed in self.seeds(experiment, images)]
         return np.array([self.logits[run][images].argmax(axis=1) for run in runs])
 
 
@@ -148,11 +170,10 @@ def load(folder: Path) -> Records:
     runs = _required(costs)
     _check_records(entries, runs)
     labels = _arrays(folder / "predictions" / "labels.npz")
-    records = Records(
-        entries, _logits(folder, entries), labels, costs, _json(folder / "evaluation_sets.json")
-    )
+    sets = _json(folder / "evaluation_sets.json")
+    records = Records(entries, _logits(folder, runs), labels, costs, sets)
     _check_logits(records, runs)
-    return records
+    return _with_parts(records)
 
 
 def _required(costs: dict) -> dict[str, Iterable[str]]:
@@ -160,12 +181,14 @@ def _required(costs: dict) -> dict[str, Iterable[str]]:
     runs: dict[str, Iterable[str]] = {}
     for name in MODELS:
         for seed in model_seeds(name):
-            runs[f"{name}-seed{seed}"] = (*TABLE1_SETS, "shifted_validation")
-    networks = [name for net, name in SUBSET_OF_NETWORK.items() if net not in costs["missing"]]
-    for name in (*TRIALS, *REMEDIES, *networks):
+            corrupted = ("medmnist_c",) if seed == 0 else ()
+            corrupted = CORRUPTED if name == FINAL else corrupted
+            runs[f"{name}-seed{seed}"] = (*PAIRED_SETS, "shifted_validation", *corrupted)
+    for name in (*TRIALS, *REMEDIES):
         for seed in SEEDS:
-            runs.setdefault(f"{name}-seed{seed}", CHOOSING_SETS)
-    for name in FAMILIES:
+            runs[f"{name}-seed{seed}"] = CHOOSING_SETS
+    networks = [name for net, name in SUBSET_OF_NETWORK.items() if net not in costs["missing"]]
+    for name in (*networks, *FAMILIES):
         runs.setdefault(f"{name}-seed0", CHOOSING_SETS)
     return runs
 
@@ -182,26 +205,32 @@ def _check_records(entries: dict, runs: dict[str, Iterable[str]]) -> None:
 
 def _commands(keys: list[str]) -> str:
     """Return the shell commands that make records: experiments with the same seeds together."""
-    seeds = defaultdict(set)
+    seeds, corrupted = defaultdict(set), {}
     for key in keys:
         experiment, seed = key.split("/")[0].rsplit("-seed", 1)
-        seeds[experiment].add(seed)
+        if key.split("/")[1] == "medmnist_c":
+            corrupted[experiment] = True
+        else:
+            seeds[experiment].add(seed)
     together = defaultdict(list)
     for experiment, wanted in seeds.items():
         together[" ".join(sorted(wanted))].append(experiment)
-    return " and ".join(
-        f"`COURSE_PROFILE=full python -m helpers.recipes run {' '.join(names)} --seeds {wanted}`"
+    commands = [
+        f"helpers.recipes run {' '.join(names)} --seeds {wanted}"
         for wanted, names in together.items()
-    )
+    ]
+    if corrupted:
+        commands.append(f"helpers.robustness {' '.join(corrupted)}")
+    return " and ".join(f"`COURSE_PROFILE=full python -m {command}`" for command in commands)
 
 
 def _check_logits(records: Records, runs: dict[str, Iterable[str]]) -> None:
-    """Raise unless every run has logits for the labels of every set but the corrupted ones."""
+    """Raise unless every run has logits for the labels of every stored set."""
     wrong = [
         f"{run}/{images}"
         for run, sets in runs.items()
         for images in sets
-        if images != "medmnist_c"
+        if images not in (*PARTS, *CORRUPTED)
         and len(records.logits.get(run, {}).get(images, ())) != len(records.labels.get(images, "?"))
     ]
     if wrong:
@@ -211,23 +240,41 @@ def _check_logits(records: Records, runs: dict[str, Iterable[str]]) -> None:
         )
 
 
-def _logits(folder: Path, entries: dict) -> dict[str, dict[str, np.ndarray]]:
-    runs = {key.split("/")[0] for key in entries if "-seed" in key}
-    paths = [folder / "predictions" / f"{run}.npz" for run in sorted(runs)]
-    return {path.stem: _arrays(path) for path in paths if path.exists()}
+def _with_parts(records: Records) -> Records:
+    """Add labels and logits of the two parts of the shifted test: see `PARTS`.
+
+    The chains of operations depend on the seed alone, so no image is needed to tell the parts.
+    """
+    count = len(records.labels["shifted_test"])
+    chains = shifts.chains(count, records.sets["shift_seeds"]["shifted_test"])
+    seen = np.array([shifts.seen_only(chain) for chain in chains])
+    for arrays in (records.labels, *records.logits.values()):
+        if "shifted_test" in arrays:
+            for name, rows in zip(PARTS, (seen, ~seen), strict=True):
+                arrays[name] = arrays["shifted_test"][rows]
+    return records
+
+
+def _logits(folder: Path, runs: Iterable[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Return the stored logits of the required runs, and of other seeds of the same networks."""
+    experiments = {run.rsplit("-seed", 1)[0] for run in runs}
+    paths = sorted((folder / "predictions").glob("*-seed?.npz"))
+    return {p.stem: _arrays(p) for p in paths if p.stem.rsplit("-seed", 1)[0] in experiments}
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    _check_exists(path)
+    """Return logits as float32 (N, classes) and labels as int64 (N,), by image set."""
+    check_exists(path)
     with np.load(path, allow_pickle=False) as stored:
-        return {
-            name: stored[name].astype(np.float32) if stored[name].ndim == 2 else stored[name]
-            for name in stored
-        }
+        arrays = {name: stored[name] for name in stored}
+    return {
+        name: values.astype(np.float32 if values.ndim == 2 else np.int64)
+        for name, values in arrays.items()
+    }
 
 
 def _json(path: Path) -> list | dict:
-    _check_exists(path)
+    check_exists(path)
     try:
         return json.loads(path.read_text())
     except ValueError as error:
@@ -236,9 +283,12 @@ def _json(path: Path) -> list | dict:
         ) from error
 
 
-def _check_exists(path: Path) -> None:
+def check_exists(path: Path) -> None:
+    """Raise CourseError if a file that the report is made from is not there."""
     if not path.exists():
+        maker = MADE_BY.get(path.name)
+        command = f", or make it with `python -m {maker}`" if maker else ""
         raise CourseError(
             f"{path.name} is missing in {path.parent.name}/, and the report is made from it: "
-            "restore it from git."
+            f"restore it from git{command}."
         )

@@ -12,15 +12,16 @@ from helpers.evaluation import Estimate
 from helpers.files import replaced
 from helpers.report_paired import Difference
 from helpers.report_records import (
+    BACKBONES,
     CHOOSING_SETS,
     FINAL,
     MODELS,
+    REFERENCE,
     REMEDIES,
     SUBSET_OF_NETWORK,
     TABLE1_SETS,
     TRIALS,
     Records,
-    model_seeds,
 )
 
 # What the homework report printed: validation and Codabench accuracy, in per cent.
@@ -72,7 +73,8 @@ def percent(value: float) -> str:
 
 def points(value: float) -> str:
     """Return a difference of shares in percentage points, with its sign: "+1.2", "−0.4"."""
-    return f"{100 * value:+.1f}".replace("-", "−")
+    text = f"{100 * value:+.1f}"
+    return "0.0" if text in ("-0.0", "+0.0") else text.replace("-", "−")
 
 
 def with_interval(estimate: Estimate) -> str:
@@ -112,8 +114,8 @@ def models(records: Records) -> Table:
             estimate = records.estimate(name, images)
             text[heading] = with_interval(estimate)
             row |= _columns(heading, estimate)
-            if len(model_seeds(name)) > 1:
-                values = records.values(name, images)
+            values = records.values(name, images)
+            if len(values) > 1:
                 text[heading] += f"\nseeds {percent(values.min())}–{percent(values.max())}"
                 row |= {f"{heading} lowest": values.min(), f"{heading} highest": values.max()}
         validation, codabench = REPORTED_MODELS.get(name, (NONE, NONE))
@@ -138,9 +140,10 @@ def backbones(records: Records) -> Table:
     """
     networks, missing = records.costs["networks"], records.costs["missing"]
     numbers, shown = [], []
-    for name in dict.fromkeys((*networks, *missing)):
+    measured = [name for name in SUBSET_OF_NETWORK if name not in missing]
+    for name in (*measured, *missing):
         cost = networks.get(name, {})
-        row = {"network": cost.get("title", name), **_costs(cost)}
+        row = {"network": BACKBONES.get(name, name), **_costs(cost)}
         text = {
             "network": row["network"],
             "parameters, million": _scaled(cost, "parameters", 1e6),
@@ -169,42 +172,51 @@ def _scaled(cost: dict, name: str, unit: float = 1, digits: int = 1) -> str:
 
 
 def tuning(records: Records) -> Table:
-    """Return Table 3: each trial's mean and range over seeds, and its difference from a reference."""
-    return _compared(records, "report_table3", "trial", TRIALS, ("accuracy",))
+    """Return Table 3: the accuracy of each trial, and its difference from the reference."""
+    rows = [
+        {"trial": (title, title)} | _compared(records, name, REFERENCE, ("accuracy",))
+        for name, title in TRIALS.items()
+    ]
+    return _table("report_table3", rows)
 
 
 def imbalance(records: Records) -> Table:
     """Return Table 4: accuracy and macro F1 of each remedy against none."""
     plain = next(iter(REMEDIES))
-    trials = {
-        name: (title, plain if name != plain else None) for name, title in REMEDIES.items()
-    }
-    return _compared(records, "report_table4", "remedy", trials, ("accuracy", "macro F1"))
+    rows = [
+        {"remedy": (title, title)} | _compared(records, name, plain, ("accuracy", "macro F1"))
+        for name, title in REMEDIES.items()
+    ]
+    return _table("report_table4", rows)
+
+
+def _table(name: str, rows: list[dict[str, tuple]]) -> Table:
+    """Return a table from rows of {column: (number, text or None if it stands in the CSV only)}."""
+    numbers = [{column: number for column, (number, _) in row.items()} for row in rows]
+    shown = [{c: text for c, (_, text) in row.items() if text is not None} for row in rows]
+    return Table(name, pd.DataFrame(numbers), pd.DataFrame(shown))
 
 
 def _compared(
-    records: Records, name: str, first_column: str, trials: dict, metrics: tuple[str, ...]
-) -> Table:
-    numbers, shown = [], []
-    for trial, (title, reference) in trials.items():
-        row, text = {first_column: title}, {first_column: title}
-        for images, heading in CHOOSING_SETS.items():
-            for metric in metrics:
-                column = heading if metric == "accuracy" else f"{heading}, {metric}"
-                values = scores(records, trial, images, metric)
-                row |= {column: values.mean(), f"{column} lowest": values.min()}
-                row |= {f"{column} highest": values.max()}
-                text[column] = mean_and_range(values)
-                text[f"{column}: difference"] = NONE
-                if reference:
-                    compared = difference(records, trial, reference, images, metric)
-                    row |= {f"{column} difference": compared.value}
-                    row |= {f"{column} difference low": compared.low}
-                    row |= {f"{column} difference high": compared.high}
-                    text[f"{column}: difference"] = with_verdict(compared)
-        numbers.append(row)
-        shown.append(text)
-    return Table(name, pd.DataFrame(numbers), pd.DataFrame(shown))
+    records: Records, name: str, reference: str, metrics: tuple[str, ...]
+) -> dict[str, tuple]:
+    """Return one row's scores over seeds and their differences from the reference."""
+    row = {}
+    for images, heading in CHOOSING_SETS.items():
+        for metric in metrics:
+            column = heading if metric == "accuracy" else f"{heading}, {metric}"
+            values = scores(records, name, images, metric)
+            row[column] = values.mean(), mean_and_range(values)
+            row[f"{column} lowest"] = values.min(), None
+            row[f"{column} highest"] = values.max(), None
+            if name == reference:
+                row[f"{column}: difference"] = None, NONE
+                continue
+            found = difference(records, name, reference, images, metric)
+            row[f"{column}: difference"] = found.value, with_verdict(found)
+            row[f"{column}: difference low"] = found.low, None
+            row[f"{column}: difference high"] = found.high, None
+    return row
 
 
 def scores(records: Records, experiment: str, images: str, metric: str = "accuracy") -> np.ndarray:
@@ -212,7 +224,7 @@ def scores(records: Records, experiment: str, images: str, metric: str = "accura
     if metric == "accuracy":
         return records.values(experiment, images)
     labels = records.labels[images]
-    runs = (f"{experiment}-seed{seed}" for seed in records.seeds(experiment))
+    runs = (f"{experiment}-seed{seed}" for seed in records.seeds(experiment, images))
     reports = (evaluation.per_class(labels, records.logits[r][images], CLASS_NAMES) for r in runs)
     return np.array([report["F1"].mean() for report in reports])
 

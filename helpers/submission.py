@@ -31,6 +31,13 @@ LARGEST_BYTES = 25 * 10**6
 # A zip's earliest date: the same in every build.
 DATE = (1980, 1, 1, 0, 0, 0)
 
+# Settings that layers and initializers have got between Keras 3.5 and 3.15; the later version
+# writes them even at their defaults, and the earlier refuses what it does not know.
+LATER_SETTINGS = {
+    *("renorm", "renorm_clipping", "renorm_momentum"),
+    *("quantization_config", "antialias", "input_axes", "output_axes"),
+}
+
 
 def write_submission(model: keras.Model, path: Path, views: int = 1) -> None:
     """Write a trained network as submission.zip: model.py, network.json, weights.npz.
@@ -92,29 +99,27 @@ def _described(model: keras.Model) -> dict:
     description = json.loads(model.to_json())
     # How it was trained is of no use for predicting.
     description.pop("compile_config", None)
-    return _without_defaults(description)
+    return _without_later_settings(description)
 
 
-def _without_defaults(node: object) -> object:
-    """Return a description without the settings that have their class' default value.
-
-    Keras 3.15 writes settings, at their defaults, that earlier versions do not know and refuse.
+def _without_later_settings(node: object) -> object:
+    """Return a description without those LATER_SETTINGS that have their class' default value.
 
     Raises:
         CourseError: if a part is not Keras' own: it would need code that does not travel along.
     """
     if isinstance(node, list):
-        return [_without_defaults(item) for item in node]
+        return [_without_later_settings(item) for item in node]
     if not isinstance(node, dict):
         return node
-    node = {key: _without_defaults(value) for key, value in node.items()}
+    node = {key: _without_later_settings(value) for key, value in node.items()}
     if node.get("module") is None or "config" not in node:
         return node
     defaults = inspect.signature(_keras_class(node)).parameters
     node["config"] = {
         key: value
         for key, value in node["config"].items()
-        if key not in defaults or value != defaults[key].default
+        if key not in LATER_SETTINGS or value != defaults[key].default
     }
     return node
 

@@ -40,9 +40,9 @@ if "google.colab" in sys.modules:
 import numpy as np
 import pandas as pd
 
-from helpers import evaluation, figures, judging, networks, results, weights
+from helpers import evaluation, figures, judging, networks, recipes, results, weights
 from helpers.course_data import load_course_data
-from helpers.experiments import Experiment, features, run
+from helpers.experiments import features, run
 from helpers.imbalance import linear_logits
 
 figures.use_course_style()
@@ -271,7 +271,7 @@ seconds = {
 }
 
 # %% tags=["nbval-ignore-output"]
-frozen = Experiment(f"{network}_frozen", network, budget="head", freeze="all")
+frozen = recipes.frozen(network)
 outcome = run(frozen, data)
 batches = -(-outcome.train_images // frozen.batch_size)
 print(f"{outcome.epochs} epochs of {batches} batches, stopped by {outcome.stopped_by}")
@@ -307,12 +307,13 @@ print("cached features save more than two thirds of the time:", ratio > 3)
 
 # %% tags=["nbval-ignore-output"]
 available = [network, *(name for name in weights.available_backbones() if name != network)]
-lineup = available if data.profile.name == "full" else available[:2]
+lineup = available if data.profile.name == "full" else [network, "mobilenet_v3_small"]
+lineup = [name for name in lineup if name in available]
 
 # %% tags=["nbval-ignore-output"]
 heads = {
     name: [
-        run(Experiment(f"{name}_frozen", name, budget="head", freeze="all", seed=seed), data)
+        run(recipes.frozen(name).variant(f"{name}_frozen", seed=seed), data)
         for seed in data.profile.seeds
     ]
     for name in lineup

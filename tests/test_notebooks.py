@@ -47,6 +47,19 @@ def test_both_halves_of_a_pair_hold_the_same_cells(path):
     ], f"run `make pair`: {path.stem}.ipynb differs from its .py"
 
 
+@EVERY
+def test_stored_outputs_are_of_the_full_profile_and_of_the_helpers_recipes(path, monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "full")
+    made_with = stored(path).metadata.get(notebooks.MADE_WITH)
+    assert made_with == notebooks.made_with(), f"run `make notebooks`: {path.stem} is stale"
+
+
+def test_a_raised_recipe_makes_stored_outputs_stale(monkeypatch):
+    before = notebooks.made_with()
+    monkeypatch.setattr("helpers.experiments.RECIPE", before["experiment_recipe"] + 1)
+    assert notebooks.made_with() != before
+
+
 def test_pairing_notices_a_changed_cell_and_keeps_the_others(tmp_path):
     source = tmp_path / "01_toy.py"
     source.write_text("# %%\n1 + 1\n\n# %%\n2 + 2\n")

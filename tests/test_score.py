@@ -176,22 +176,26 @@ def test_nothing_of_this_repository_or_its_settings_is_handed_on(tmp_path, monke
     tell = (
         "import os, sys, json; "
         "raise ValueError(open(OUT, 'w').write(json.dumps("
-        "[dict(os.environ), sys.path, os.getcwd(), sys.argv])))"
+        "[dict(os.environ), sys.path, os.getcwd(), sys.argv, sys.flags.no_site])))"
     )
     out = tmp_path / "told.json"
     with pytest.raises(CourseError):
         run(submission(tmp_path, tell, top=f"OUT = {str(out)!r}"))
-    environment, path, folder, arguments = json.loads(out.read_text())
+    environment, path, folder, arguments, without_pth_files = json.loads(out.read_text())
     own = {"HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"}
     # LC_CTYPE is Python's own doing where no locale is set.
     assert set(environment) <= {*isolated.HANDED_ON, *own, "LC_CTYPE"}
     assert environment["HOME"].startswith(str(path[0]).removesuffix("submission"))
     assert str(course.root()) not in path
+    # A .pth file puts an editable installation on the path, or in the place of the path.
+    assert without_pth_files
     assert folder == path[0]
     assert arguments == ["model.py"]
 
 
-def test_the_courses_helpers_cannot_be_imported_but_ones_own_can(tmp_path):
+def test_the_courses_helpers_cannot_be_imported_but_ones_own_can(tmp_path, monkeypatch):
+    installed = [str(course.root()), *isolated._libraries()]
+    monkeypatch.setattr(isolated, "_libraries", lambda: installed)
     with pytest.raises(CourseError, match="imported \\(ModuleNotFoundError"):
         run(submission(tmp_path, READS_PIXEL, top="import helpers"))
     own = {

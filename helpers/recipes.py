@@ -81,6 +81,15 @@ def fine_tunings() -> dict[str, Experiment]:
     )
 
 
+def report_steps() -> dict[str, Experiment]:
+    """Return the report's way up by title: frozen, then the full-size fine-tunings in its order."""
+    titles = ("no augmentation", "mild", "RandAugment, Adam", "RandAugment, Lion")
+    names = ("", "_mild", "_rand_augment", "_rand_augment_lion")
+    trainings = fine_tunings()
+    steps = {t: trainings[f"fine_tuned{name}"] for t, name in zip(titles, names, strict=True)}
+    return {"frozen": frozen(default_backbone()), **steps}
+
+
 def fine_tuned_on_subset(network: str | None = None) -> Experiment:
     """Return the fine-tuning on the fixed subset: the baseline of every comparison of variants.
 

@@ -1,6 +1,5 @@
 """What the course prints was measured: each number is tied to its record; no digit can drift."""
 
-import json
 import re
 
 import pytest
@@ -172,15 +171,3 @@ def test_a_decision_may_note_what_was_measured_once_if_it_says_how():
     assert claims.check("8<!-- noted: -->", RECORDS, may_note=True) == [
         "Line 1: 8 is noted without a reason: say what measured it."
     ]
-
-
-def test_records_are_read_from_both_files_and_a_key_appears_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(course, "root", lambda: tmp_path)
-    (tmp_path / "report").mkdir()
-    assert claims.read_records() == {}
-    for name, key in (("results.json", "a"), ("costs.json", "b")):
-        (tmp_path / "report" / name).write_text(json.dumps([{"key": key, "value": 1}]))
-    assert list(claims.read_records()) == ["a", "b"]
-    (tmp_path / "report" / "costs.json").write_text(json.dumps([{"key": "a", "value": 1}]))
-    with pytest.raises(course.CourseError, match=r"costs\.json has a second record 'a'"):
-        claims.read_records()

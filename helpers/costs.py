@@ -17,9 +17,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from helpers import course, networks, recipes, timing, training, weights
+from helpers import course, recipes, timing, training, weights
 from helpers.dataset import IMAGE_SIZE
-from helpers.experiments import FROM_SCRATCH, Experiment
+from helpers.experiments import FROM_SCRATCH, new_network
 from helpers.files import replaced
 from helpers.provenance import provenance
 
@@ -69,12 +69,9 @@ def compiled_network(name: str) -> keras.Model:
     Raises:
         CourseError: if no network has that name.
     """
-    if name in FROM_SCRATCH:
-        experiment = recipes.custom_cnns()[name]
-        model = FROM_SCRATCH[name](CLASSES)
-    else:
-        experiment = recipes.fine_tuned_on_subset(name)
-        model = _fine_tuned(experiment)
+    own = recipes.custom_cnns()
+    experiment = own[name] if name in own else recipes.fine_tuned_on_subset(name)
+    model = new_network(experiment, CLASSES, pretrained=False)
     training.compile_model(model, experiment.optimizer, experiment.learning_rate)
     return model
 
@@ -135,23 +132,6 @@ def measure_all() -> None:
     }
     with replaced(course.root() / "report" / "costs.json") as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
-
-
-def _fine_tuned(experiment: Experiment) -> keras.Model:
-    model = networks.classifier(
-        experiment.network,
-        CLASSES,
-        dropout=experiment.dropout,
-        l2=experiment.l2,
-        pretrained=False,
-    )
-    backbone = model.get_layer("backbone")
-    if isinstance(experiment.freeze, int):
-        networks.freeze_first_layers(backbone, experiment.freeze)
-    else:
-        networks.freeze_through_block(backbone, experiment.freeze)
-    networks.freeze_batch_norm(backbone)
-    return model
 
 
 if __name__ == "__main__":

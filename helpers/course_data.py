@@ -12,6 +12,7 @@ from helpers.sources import load_photographs
 
 # Raised by hand whenever shifts.competition_like draws other images from the same seed.
 SHIFT_RECIPE = 1
+SHIFT_SEVERITY = 1.0
 SHIFT_SEEDS = {"shifted_validation": 11, "shifted_test": 12}
 
 
@@ -64,8 +65,7 @@ class CourseData:
             bool (N,): every operation of the image's chain has a counterpart in the training
             augmentations (`shifts.seen_only`).
         """
-        chains = shifts.chains(len(self.sets[name]), SHIFT_SEEDS[name])
-        return np.array([shifts.seen_only(chain) for chain in chains])
+        return shifts.seen_images(len(self.sets[name]), SHIFT_SEEDS[name])
 
     def train_rows(self, count: int | None) -> np.ndarray:
         """Return the rows of a fixed subset of `count` training images, class shares kept.
@@ -129,7 +129,7 @@ def load_course_data() -> CourseData:
 def _shifted(clean: ImageSet, name: str, fingerprint: str) -> ImageSet:
     path = course.build_folder() / "cache" / "shifted" / f"{name}-{fingerprint}.npy"
     if not path.exists():
-        images = shifts.competition_like(clean.images, SHIFT_SEEDS[name])
+        images = shifts.competition_like(clean.images, SHIFT_SEEDS[name], SHIFT_SEVERITY)
         with replaced(path) as temporary:
             np.save(temporary, images, allow_pickle=False)
     return ImageSet(np.load(path, allow_pickle=False), clean.labels)

@@ -170,7 +170,7 @@ def load_trained(experiment: Experiment, data: CourseData) -> keras.Model:
     weights_path = run(experiment, data).weights_path
     classes = len(data.class_names)
     if experiment.freeze != "all":
-        model = _network(experiment, classes)
+        model = new_network(experiment, classes)
         model.load_weights(weights_path)
         return model
     head = _new_head(experiment, classes)
@@ -329,7 +329,7 @@ def _compiled_backbone(
 ) -> tuple[keras.Model, list[np.ndarray]]:
     experiment = Experiment(name="", budget="", **json.loads(structure))
     keras.utils.set_random_seed(0)
-    model = _network(experiment, classes)
+    model = new_network(experiment, classes)
     _compile(model, experiment, steps)
     model.optimizer.build(model.trainable_variables)
     return model, [keras.ops.convert_to_numpy(variable) for variable in _state_of(model)]
@@ -360,11 +360,17 @@ def _state_of(model: keras.Model) -> list:
     return [*model.variables, *model.optimizer.variables]
 
 
-def _network(experiment: Experiment, classes: int) -> keras.Model:
-    """Return the experiment's network, uncompiled, its layers frozen as the experiment says."""
+def new_network(experiment: Experiment, classes: int, pretrained: bool = True) -> keras.Model:
+    """Return the experiment's network, uncompiled, its layers frozen as the experiment says.
+
+    Args:
+        experiment: one that trains more than a head.
+        classes: number of classes.
+        pretrained: load a backbone's ImageNet weights; else leave them random.
+    """
     if experiment.network in FROM_SCRATCH:
         return FROM_SCRATCH[experiment.network](classes)
-    model = _classifier(experiment, classes)
+    model = _classifier(experiment, classes, pretrained)
     backbone = model.get_layer("backbone")
     if isinstance(experiment.freeze, int):
         networks.freeze_first_layers(backbone, experiment.freeze)
@@ -377,10 +383,13 @@ def _network(experiment: Experiment, classes: int) -> keras.Model:
     return model
 
 
-def _classifier(experiment: Experiment, classes: int) -> keras.Model:
-    settings = _head_settings(experiment)
+def _classifier(experiment: Experiment, classes: int, pretrained: bool = True) -> keras.Model:
     return networks.classifier(
-        experiment.network, classes, image_size=experiment.image_size, **settings
+        experiment.network,
+        classes,
+        pretrained=pretrained,
+        image_size=experiment.image_size,
+        **_head_settings(experiment),
     )
 
 

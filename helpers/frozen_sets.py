@@ -12,7 +12,14 @@ import json
 from pathlib import Path
 
 from helpers import course, shifts
-from helpers.course_data import SHIFT_RECIPE, SHIFT_SEEDS, CourseData, ImageSet, load_course_data
+from helpers.course_data import (
+    SHIFT_RECIPE,
+    SHIFT_SEEDS,
+    SHIFT_SEVERITY,
+    CourseData,
+    ImageSet,
+    load_course_data,
+)
 from helpers.files import replaced
 
 
@@ -37,7 +44,7 @@ def freeze(data: CourseData) -> dict:
         "source_checksum": data.source.checksum,
         "shift_recipe": SHIFT_RECIPE,
         "shift_seeds": SHIFT_SEEDS,
-        "severity": 1.0,
+        "severity": SHIFT_SEVERITY,
         "seen_operations": [operation.name for operation in operations if operation.seen],
         "unseen_operations": [operation.name for operation in operations if not operation.seen],
         "sets": {

@@ -7,6 +7,7 @@ Commands:
 
 import argparse
 
+from helpers.course import CourseError
 from helpers.experiments import Experiment, run
 from helpers.weights import default_backbone
 
@@ -22,8 +23,7 @@ FROZEN_THROUGH = dict.fromkeys(EFFICIENTNETS, "block2a")
 FROZEN_LAYERS = 30
 
 # The report's tuning list: what each trial changes in its final setting, RandAugment's copies and
-# Adam at 0.0001. It tried the first seven at its earlier rate of 0.001, at which this network, its
-# batch normalisation held, learns nothing: that is a trial of its own.
+# Adam at 0.0001. Its earlier rate of 0.001, at which it tried the first seven, is a trial too.
 TRIALS = {
     "magnitude_0.6": {"offline_options": {"magnitude": 0.6}},
     "deviation_0.2": {"offline_options": {"magnitude_stddev": 0.2}},
@@ -196,6 +196,20 @@ def catalogue() -> dict[str, Experiment]:
     }
 
 
+def find(name: str) -> Experiment:
+    """Return the experiment of that name.
+
+    Raises:
+        CourseError: if there is none.
+    """
+    experiments = catalogue()
+    if name not in experiments:
+        raise CourseError(
+            f"There is no experiment {name!r}: `python -m helpers.recipes list` names them all."
+        )
+    return experiments[name]
+
+
 def _fine_tuning(name: str, budget: str, network: str) -> Experiment:
     return Experiment(
         name,
@@ -222,13 +236,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--force", action="store_true", help="train again what is cached")
     arguments = parser.parse_args()
-    experiments = catalogue()
-    unknown = [name for name in arguments.names if name not in experiments]
-    if unknown:
-        parser.error(f"there is no experiment {unknown[0]!r}: see `python -m helpers.recipes list`")
     if arguments.command == "list":
-        print("\n".join(experiments))
+        print("\n".join(catalogue()))
         return
+    try:
+        experiments = {name: find(name) for name in arguments.names}
+    except CourseError as error:
+        parser.error(str(error))
     data = load_course_data()
     for seed in arguments.seeds:
         for name in arguments.names:

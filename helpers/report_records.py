@@ -246,8 +246,7 @@ def _with_parts(records: Records) -> Records:
     The chains of operations depend on the seed alone, so no image is needed to tell the parts.
     """
     count = len(records.labels["shifted_test"])
-    chains = shifts.chains(count, records.sets["shift_seeds"]["shifted_test"])
-    seen = np.array([shifts.seen_only(chain) for chain in chains])
+    seen = shifts.seen_images(count, records.sets["shift_seeds"]["shifted_test"])
     for arrays in (records.labels, *records.logits.values()):
         if "shifted_test" in arrays:
             for name, rows in zip(PARTS, (seen, ~seen), strict=True):

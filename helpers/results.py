@@ -29,7 +29,7 @@ def record(
     seconds: float | None = None,
     **details: object,
 ) -> None:
-    """Write one number to results.json; a record with the same key is replaced.
+    """Write one number to results.json, see `record_all`.
 
     Args:
         key: "notebook or experiment/what", unique.
@@ -40,22 +40,36 @@ def record(
         seconds: what it took.
         details: anything JSON holds.
     """
+    shared = {"seed": seed, "split": split, "seconds": seconds, **details}
+    record_all({key: estimate}, {key: shared}, source)
+
+
+def record_all(
+    estimates: dict[str, evaluation.Estimate], details: dict[str, dict], source: Source
+) -> None:
+    """Write numbers to results.json at once; records with the same keys are replaced.
+
+    Args:
+        estimates: value, interval and n by key.
+        details: by key what else the record holds; its provenance, if given, takes the place of
+            this process'.
+        source: where the images came from.
+    """
     path = folder(source) / "results.json"
     records = {entry["key"]: entry for entry in _read(path)}
-    records[key] = {
-        "key": key,
-        "value": estimate.value,
-        "interval": [estimate.low, estimate.high],
-        "n": estimate.n,
-        "seed": seed,
-        "profile": course.profile().name,
-        "source": source.name,
-        "source_checksum": source.checksum,
-        "split": split,
-        "seconds": seconds,
-        **provenance(),
-        **details,
-    }
+    here = provenance()
+    for key, estimate in estimates.items():
+        records[key] = {
+            "key": key,
+            "value": estimate.value,
+            "interval": [estimate.low, estimate.high],
+            "n": estimate.n,
+            "profile": course.profile().name,
+            "source": source.name,
+            "source_checksum": source.checksum,
+            **here,
+            **details[key],
+        }
     with replaced(path) as temporary:
         ordered = [records[name] for name in sorted(records)]
         temporary.write_text(json.dumps(ordered, indent=1) + "\n")
@@ -73,22 +87,23 @@ def record_outcome(outcome, data: CourseData) -> None:
     """
     experiment = outcome.experiment
     digests = {name: digest(data[name]) for name in outcome.logits}
+    shared = {
+        "seed": experiment.seed,
+        "split": data.fingerprint,
+        "seconds": outcome.seconds,
+        "epochs": outcome.epochs,
+        "best_epoch": outcome.best_epoch,
+        "stopped_by": outcome.stopped_by,
+        "train_images": outcome.train_images,
+        "peak_memory": outcome.peak_memory,
+        **outcome.provenance,
+    }
+    estimates, details = {}, {}
     for name, estimate in _accuracies(outcome.logits, data).items():
-        record(
-            f"{experiment.run_name}/{name}/accuracy",
-            estimate,
-            source=data.source,
-            seed=experiment.seed,
-            split=data.fingerprint,
-            images_sha256=digests[name.removesuffix("_seen").removesuffix("_unseen")],
-            seconds=outcome.seconds,
-            epochs=outcome.epochs,
-            best_epoch=outcome.best_epoch,
-            stopped_by=outcome.stopped_by,
-            train_images=outcome.train_images,
-            peak_memory=outcome.peak_memory,
-            **outcome.provenance,
-        )
+        key = f"{experiment.run_name}/{name}/accuracy"
+        images = digests[name.removesuffix("_seen").removesuffix("_unseen")]
+        estimates[key], details[key] = estimate, {**shared, "images_sha256": images}
+    record_all(estimates, details, data.source)
     logits = {name: values.astype(np.float16) for name, values in outcome.logits.items()}
     store_predictions(experiment.run_name, logits, data.source)
     labels = {name: images.labels.astype(np.uint8) for name, images in data.evaluation_sets.items()}

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from helpers import corruptions, evaluation, recipes, results, splits, training
+from helpers.course import CourseError
 from helpers.course_data import CourseData, ImageSet
 from helpers.experiments import Experiment, load_trained, run
 from helpers.files import replaced
@@ -71,15 +72,13 @@ def record(trained: list[Experiment], data: CourseData) -> dict[str, dict]:
     for experiment in trained:
         predictions = predicted[experiment.run_name]
         scores[experiment.run_name] = estimates(predictions, labels)
-        for name, estimate in scores[experiment.run_name].items():
-            results.record(
-                f"{experiment.run_name}/{name}/accuracy",
-                estimate,
-                source=data.source,
-                seed=experiment.seed,
-                split=data.fingerprint,
-                **run(experiment, data).provenance,
-            )
+        found = {
+            f"{experiment.run_name}/{name}/accuracy": estimate
+            for name, estimate in scores[experiment.run_name].items()
+        }
+        made = run(experiment, data).provenance
+        shared = {"seed": experiment.seed, "split": data.fingerprint, "seconds": None, **made}
+        results.record_all(found, dict.fromkeys(found, shared), data.source)
         arrays = {"predictions": predictions, "labels": labels.astype(np.uint8)}
         results.store_predictions(f"{experiment.run_name}-medmnist_c", arrays, data.source)
     return scores
@@ -102,12 +101,12 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description="Score experiments on MedMNIST-C's corruptions.")
     parser.add_argument("names", nargs="+", metavar="NAME")
-    catalogue = recipes.catalogue()
     named = parser.parse_args().names
-    unknown = [name for name in named if name not in catalogue]
-    if unknown:
-        parser.error(f"there is no experiment {unknown[0]!r}: see `python -m helpers.recipes list`")
-    scores = record([catalogue[name] for name in named], load_course_data())
+    try:
+        trained = [recipes.find(name) for name in named]
+    except CourseError as error:
+        parser.error(str(error))
+    scores = record(trained, load_course_data())
     for name, estimate in scores.items():
         print(f"{name}: MedMNIST-C {estimate['medmnist_c']}")
 

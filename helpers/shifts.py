@@ -101,6 +101,11 @@ def seen_only(chain: tuple[str, ...]) -> bool:
     return all(OPERATIONS[name].seen for name in chain)
 
 
+def seen_images(count: int, seed: int) -> np.ndarray:
+    """Return bool (count,): `seen_only` of each image's chain in `competition_like`."""
+    return np.array([seen_only(chain) for chain in chains(count, seed)])
+
+
 def apply_operation(
     images: np.ndarray, name: str, strength: float = 0.75, seed: int = 0
 ) -> np.ndarray:

@@ -168,14 +168,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--views", type=int, default=1, choices=(1, 8))
     parser.add_argument("--to", type=Path, default=course.root() / "submission.zip")
     options = parser.parse_args(arguments)
-    catalogue = recipes.catalogue()
     try:
-        if options.experiment not in catalogue:
-            raise CourseError(
-                f"There is no experiment {options.experiment!r}: name one that "
-                "`python -m helpers.recipes list` prints."
-            )
-        model = experiments.load_trained(catalogue[options.experiment], load_course_data())
+        model = experiments.load_trained(recipes.find(options.experiment), load_course_data())
         write_submission(model, options.to, options.views)
     except CourseError as error:
         print(error, file=sys.stderr)

@@ -66,7 +66,7 @@ def test_multiply_adds_are_those_of_the_papers(application, published):
 def test_the_measured_network_is_the_trained_one(name):
     measured = costs.compiled_network(name)
     known = {**recipes.custom_cnns(), "efficientnet_lite0": recipes.fine_tuned_on_subset(name)}
-    trained = experiments._network(known[name], costs.CLASSES)
+    trained = experiments.new_network(known[name], costs.CLASSES)
     assert networks.trainable_summary(measured) == networks.trainable_summary(trained)
     assert float(measured.optimizer.learning_rate) == pytest.approx(known[name].learning_rate)
     assert measured.jit_compile == training.JIT_COMPILE

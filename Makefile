@@ -6,10 +6,6 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
-# glibc hands every step's large arrays back to the system and asks for them anew: they are kept
-# here (`make bench` compares the two).
-export MALLOC_MMAP_MAX_ ?= 0
-export MALLOC_TRIM_THRESHOLD_ ?= 100000000000
 
 .PHONY: course notebooks pair test lint html report bench submission score clean
 

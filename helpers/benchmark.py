@@ -5,7 +5,6 @@ content does not change the work. Numbers go to build/benchmark.json.
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -55,18 +54,6 @@ def training_step(jit_compile: bool) -> float:
     images, labels = _random_images(BATCH_SIZE), _random_labels(BATCH_SIZE)
     model.train_on_batch(images, labels)
     return _seconds(lambda: [model.train_on_batch(images, labels) for _ in range(STEPS)]) / STEPS
-
-
-def training_epoch() -> float:
-    """Return seconds of one fine-tuning epoch through the course's batches, after a warm-up."""
-    from helpers import networks, training
-    from helpers.weights import default_backbone
-
-    model = networks.classifier(default_backbone(), 8, pretrained=False)
-    training.compile_model(model, "adam", 1e-4)
-    batches = training.Batches(_random_images(IMAGES), _random_labels(IMAGES), BATCH_SIZE)
-    model.fit(batches.shuffled(0), verbose=0)
-    return _seconds(lambda: model.fit(batches.shuffled(1), verbose=0))
 
 
 def head_on_cached_features() -> float:
@@ -128,8 +115,6 @@ def duplicates_by_pairs() -> float:
 WAYS = {
     "training step, XLA off": lambda: training_step(False),
     "training step, XLA on": lambda: training_step(True),
-    "training epoch, memory kept": training_epoch,
-    "training epoch, memory handed back": training_epoch,
     "head on cached features": head_on_cached_features,
     "frozen backbone in every epoch": frozen_backbone_every_epoch,
     "duplicates by hash": duplicates_by_hash,
@@ -139,20 +124,9 @@ WAYS = {
 COMPARISONS = [tuple(list(WAYS)[start : start + 2]) for start in range(0, len(WAYS), 2)]
 
 
-# What the Makefile sets, and glibc's own ways: large arrays go back to the system after each use.
-KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
-HANDED_BACK = dict.fromkeys(KEPT)
-ALLOCATION = {
-    "training epoch, memory kept": KEPT,
-    "training epoch, memory handed back": HANDED_BACK,
-}
-
-
 def _measured(way: str) -> dict:
-    environment = {**os.environ, **ALLOCATION.get(way, {})}
-    environment = {name: value for name, value in environment.items() if value is not None}
     command = [sys.executable, "-m", "helpers.benchmark", way]
-    answer = subprocess.run(command, capture_output=True, text=True, env=environment)
+    answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode:
         raise course.CourseError(f"The benchmark '{way}' failed: {answer.stderr.strip()[-300:]}")
     return json.loads(answer.stdout.splitlines()[-1])

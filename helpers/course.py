@@ -79,7 +79,7 @@ PROFILES = {
         deep_scratch=Budget(None, 1000, minutes=25),
         head=Budget(None, 200),
         finetune=Budget(None, 15),
-        ladder=Budget(None, 24, minutes=30),
+        ladder=Budget(None, 6, minutes=30),
         final=Budget(None, 80, minutes=180),
         subset=Budget(3000, 8),
         evaluation_images=None,

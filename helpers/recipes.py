@@ -149,33 +149,29 @@ def augmentations() -> dict[str, Experiment]:
 
 def ladder() -> dict[str, Experiment]:
     """Return the steps from the report's best model to the final one, each on top of the last."""
-    start = fine_tunings()["fine_tuned_rand_augment"]
-    composed = start.variant(
+    composed = fine_tuned().variant(
         "ladder_composed",
         budget="ladder",
-        offline=None,
         augmentation="composed",
+        learning_rate=3e-4,
         schedule="cosine",
         patience=None,
     )
     strong = composed.variant("ladder_strong", augmentation="strong")
-    all_layers = strong.variant("ladder_all_layers", freeze=None, learning_rate=1e-3)
-    averaged = all_layers.variant("ladder_averaged", ema=0.995)
-    smoothed = averaged.variant("ladder_smoothed", label_smoothing=0.1)
-    return _by_name(
-        composed,
-        strong,
-        all_layers,
-        averaged,
-        smoothed,
-        smoothed.variant("ladder_cutmix", mix="cutmix"),
-        smoothed.variant("ladder_larger", image_size=128),
+    all_layers = strong.variant("ladder_all_layers", freeze=None)
+    batch_norm = all_layers.variant(
+        "ladder_batch_norm", freeze_batch_norm=False, learning_rate=1e-3
     )
+    larger = batch_norm.variant("ladder_larger", image_size=128)
+    averaged = larger.variant("ladder_averaged", ema=0.99)
+    smoothed = averaged.variant("ladder_smoothed", label_smoothing=0.1)
+    cutmix = smoothed.variant("ladder_cutmix", mix="cutmix")
+    return _by_name(composed, strong, all_layers, batch_norm, larger, averaged, smoothed, cutmix)
 
 
 def final() -> Experiment:
     """Return the final model's training."""
-    return ladder()["ladder_larger"].variant("final", budget="final")
+    return ladder()["ladder_smoothed"].variant("final", budget="final")
 
 
 def catalogue() -> dict[str, Experiment]:

@@ -330,6 +330,7 @@ def _compiled_backbone(
     experiment = Experiment(name="", budget="", **json.loads(structure))
     keras.utils.set_random_seed(0)
     model = new_network(experiment, classes)
+    networks.fuse_batch_norm(model.get_layer("backbone"))
     _compile(model, experiment, steps)
     model.optimizer.build(model.trainable_variables)
     return model, [keras.ops.convert_to_numpy(variable) for variable in _state_of(model)]

@@ -248,6 +248,41 @@ def freeze_batch_norm(backbone: keras.Model) -> None:
             layer.trainable = False
 
 
+class _FusedBatchNormalization(layers.BatchNormalization):
+    """Batch normalisation whose training step is one TensorFlow operation, and so is its gradient.
+
+    Keras 3 composes it of a dozen; on a CPU the whole network's training step then takes 1.6 times
+    as long (`make bench` compares them).
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if not (training and self.trainable):
+            return super().call(inputs, training=training, mask=mask)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=self.gamma,
+            offset=self.beta,
+            mean=[],
+            variance=[],
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        for moving, found in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + found * (1 - self.momentum))
+        return outputs
+
+
+def fuse_batch_norm(backbone: keras.Model) -> None:
+    """Make every batch normalisation of a backbone a fused one, for training on a CPU.
+
+    Outputs, gradients and weights stay what they are but for rounding (the stored variance is the
+    unbiased one). The description of a fused backbone names this module: save weights, not models.
+    """
+    for layer in _leaves(backbone):
+        if type(layer) is layers.BatchNormalization:
+            layer.__class__ = _FusedBatchNormalization
+
+
 def block_names(backbone: keras.Model) -> list[str]:
     """Return the names of a backbone's blocks, from the input to the output."""
     return list(dict.fromkeys(_block_of_each_layer(backbone)))

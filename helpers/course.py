@@ -80,7 +80,7 @@ PROFILES = {
         head=Budget(None, 200),
         finetune=Budget(None, 15),
         ladder=Budget(None, 6, minutes=30),
-        final=Budget(None, 44, minutes=180),
+        final=Budget(None, 40, minutes=180),
         subset=Budget(3000, 8),
         evaluation_images=None,
         seeds=(0, 1, 2),

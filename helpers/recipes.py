@@ -148,7 +148,11 @@ def augmentations() -> dict[str, Experiment]:
 
 
 def ladder() -> dict[str, Experiment]:
-    """Return the steps from the report's best model to the final one, each on top of the last."""
+    """Return the steps from the report's best model to the final one.
+
+    Each changes one thing of the one before, but for the last three, which all begin at trained
+    batch normalisation.
+    """
     composed = fine_tuned().variant(
         "ladder_composed",
         budget="ladder",
@@ -162,15 +166,35 @@ def ladder() -> dict[str, Experiment]:
     batch_norm = all_layers.variant(
         "ladder_batch_norm", freeze_batch_norm=False, learning_rate=1e-3
     )
-    larger = batch_norm.variant("ladder_larger", image_size=112)
-    averaged = larger.variant("ladder_averaged", ema=0.995, label_smoothing=0.1)
-    cutmix = averaged.variant("ladder_cutmix", mix="cutmix")
-    return _by_name(composed, strong, all_layers, batch_norm, larger, averaged, cutmix)
+    averaged = batch_norm.variant("ladder_averaged", ema=0.995, label_smoothing=0.1)
+    return _by_name(
+        composed,
+        strong,
+        all_layers,
+        batch_norm,
+        batch_norm.variant("ladder_cutmix", mix="cutmix"),
+        batch_norm.variant("ladder_larger", image_size=112),
+        averaged,
+    )
 
 
 def final() -> Experiment:
-    """Return the final model's training: all that helped, for longer."""
+    """Return the final model's training: the last step's, for longer."""
     return ladder()["ladder_averaged"].variant("final", budget="final")
+
+
+def ladder_steps() -> dict[str, Experiment]:
+    """Return the steps from the report's fine-tuning to the final model, by title."""
+    steps = ladder()
+    return {
+        "report: fine-tuned": fine_tuned(),
+        "report: RandAugment": fine_tunings()["fine_tuned_rand_augment"],
+        "composed augmentation": steps["ladder_composed"],
+        "stronger, from all families": steps["ladder_strong"],
+        "all layers trained": steps["ladder_all_layers"],
+        "batch normalisation too": steps["ladder_batch_norm"],
+        "final: averaged, longer": final(),
+    }
 
 
 def catalogue() -> dict[str, Experiment]:

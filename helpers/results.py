@@ -116,6 +116,31 @@ def store_predictions(name: str, arrays: dict[str, np.ndarray], source: Source) 
         np.savez_compressed(temporary, **arrays)
 
 
+def stored_predictions(name: str, source: Source) -> dict[str, np.ndarray]:
+    """Return the arrays of predictions/<name>.npz by image set.
+
+    Raises:
+        CourseError: if there is no such file.
+    """
+    path = folder(source) / "predictions" / f"{name}.npz"
+    if not path.exists():
+        raise course.CourseError(
+            f"{path.name} is missing in {path.parent.name}/, though results.json has its numbers: "
+            "restore it from git, or delete the records to make both anew."
+        )
+    with np.load(path, allow_pickle=False) as stored:
+        return {key: stored[key] for key in stored.files}
+
+
+def read(source: Source) -> list[dict]:
+    """Return all records of this run's folder, sorted by key; none if there are none yet.
+
+    Raises:
+        CourseError: if results.json is damaged.
+    """
+    return _read(folder(source) / "results.json")
+
+
 def _accuracies(logits: dict[str, np.ndarray], data: CourseData) -> dict[str, evaluation.Estimate]:
     estimates = {}
     for name, answers in logits.items():

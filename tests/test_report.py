@@ -5,14 +5,18 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from helpers import course, evaluation, report, report_facts, report_paired, report_records
+from helpers import course, evaluation
 from helpers.dataset import CLASS_NAMES
+from helpers.report import __main__ as report
+from helpers.report import claims, facts, paired, records, tables
 
 COUNT = 320
+DEVICE = "a processor, 2 cores"
 COSTS = {"parameters": 3.4e6, "multiply_adds": 7e7, "training_ms": 9.44, "inference_ms": 2.5}
 STORED = ("validation", "shifted_validation", "test", "shifted_test", "second_acquisition")
 
@@ -26,14 +30,15 @@ def stand_in(folder):
     labels = {name: rng.permutation(np.arange(COUNT) % len(CLASS_NAMES)) for name in STORED}
     (folder / "predictions").mkdir()
     np.savez_compressed(folder / "predictions" / "labels.npz", **labels)
-    networks = dict.fromkeys(report_records.SUBSET_OF_NETWORK, COSTS)
+    networks = dict.fromkeys(records.SUBSET_OF_NETWORK, COSTS)
     reason = (
         "Its ImageNet weights can't be had here: no mirror holds weights/Name_notop.weights.h5."
     )
     missing = {"resnet50": reason, "densenet121": reason, "efficientnet_b4": reason}
-    (folder / "costs.json").write_text(json.dumps({"networks": networks, "missing": missing}))
+    costs = {"networks": networks, "missing": missing, "device": DEVICE}
+    (folder / "costs.json").write_text(json.dumps(costs))
     entries = []
-    for place, (run, sets) in enumerate(report_records._required({"missing": missing}).items()):
+    for place, (run, sets) in enumerate(records._required({"missing": missing}).items()):
         entries += _run(folder, run, sets, labels, np.random.default_rng(place))
     (folder / "results.json").write_text(json.dumps(entries))
     return folder
@@ -58,13 +63,24 @@ def _record(key, estimate):
     details = {"seconds": 1500.0, "epochs": 15, "best_epoch": 12, "stopped_by": "time"}
     interval = [estimate.low, estimate.high]
     value = {"key": key, "value": estimate.value, "interval": interval, "n": estimate.n}
-    return {**value, **details, "train_images": 10449, "device": "a processor, 2 cores"}
+    return {**value, **details, "train_images": 10449, "device": DEVICE}
+
+
+def build(folder):
+    return report.build(records.load(folder), folder)
+
+
+def forget(folder, *beginnings):
+    """Delete the records whose keys begin so."""
+    path = folder / "results.json"
+    entries = [e for e in json.loads(path.read_text()) if not e["key"].startswith(beginnings)]
+    path.write_text(json.dumps(entries))
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     folder = stand_in(tmp_path_factory.mktemp("report"))
-    written = report.build(folder)
+    written = build(folder)
     return folder, {path.relative_to(folder): path.read_bytes() for path in written}
 
 
@@ -74,7 +90,7 @@ def _copy(built, tmp_path):
 
 def test_two_builds_have_the_same_bytes(built, tmp_path):
     again = _copy(built, tmp_path)
-    written = report.build(again)
+    written = build(again)
     assert {path.relative_to(again): path.read_bytes() for path in written} == built[1]
     assert {path.suffix for path in written} == {".pdf", ".svg", ".csv", ".tex", ".md", ".json"}
 
@@ -86,7 +102,7 @@ def test_a_changed_record_changes_table_and_pdf(built, tmp_path):
     entry = next(e for e in entries if e["key"] == "fine_tuned-seed0/test/accuracy")
     entry["value"] = 0.123
     path.write_text(json.dumps(entries))
-    report.build(folder)
+    build(folder)
     assert "12.3" in (folder / "tables" / "report_table1.md").read_text()
     for name in ("report.pdf", "tables/report_table1.tex", "tables/report_table1.csv"):
         assert (folder / name).read_bytes() != (built[0] / name).read_bytes()
@@ -94,20 +110,67 @@ def test_a_changed_record_changes_table_and_pdf(built, tmp_path):
 
 def test_missing_records_are_all_named_and_nothing_is_written(built, tmp_path):
     folder = _copy(built, tmp_path)
-    path = folder / "results.json"
-    missing = ("fine_tuned_mild-seed0/test/", "tuning_lion_1e-4-seed2/", "small_cnn-seed2/")
-    missing += ("vgg_like-seed0/medmnist_c/",)
-    entries = [e for e in json.loads(path.read_text()) if not e["key"].startswith(missing)]
-    path.write_text(json.dumps(entries))
+    needed = ("fine_tuned_mild-seed0/test/", "subset_layers-seed2/", "small_cnn-seed2/")
+    forget(folder, *needed, "fine_tuned-seed0/medmnist_c/", "vgg_like", "tuning")
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
     with pytest.raises(course.CourseError) as raised:
-        report.build(folder)
+        build(folder)
     sentence = str(raised.value)
     assert "fine_tuned_mild-seed0/test/accuracy" in sentence
     assert "recipes run fine_tuned_mild --seeds 0`" in sentence
-    assert "recipes run small_cnn tuning_lion_1e-4 --seeds 2`" in sentence
-    assert "helpers.robustness vgg_like`" in sentence
+    assert "recipes run small_cnn subset_layers --seeds 2`" in sentence
+    assert "helpers.robustness fine_tuned`" in sentence
+    assert "vgg_like" not in sentence
+    assert "tuning" not in sentence
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+
+
+def test_without_the_optional_runs_the_report_says_what_is_not_measured(built, tmp_path):
+    folder = _copy(built, tmp_path)
+    forget(folder, *records.OPTIONAL)
+    (folder / "figures" / "report_tuning.pdf").unlink()
+    build(folder)
+    assert not (folder / "figures" / "report_tuning.pdf").exists()
+    numbers = json.loads((folder / "numbers.json").read_text())
+    found = numbers["tables"]
+    (row,) = [row for row in found["report_table1"]["rows"] if row[0] == "CNN 2"]
+    assert set(row[1:]) == {tables.NONE}
+    assert "run vgg_like --seeds 0`" in found["report_table1"]["note"]
+    assert "helpers.robustness vgg_like`" in found["report_table1"]["note"]
+    assert len(found["report_table3"]["rows"]) == len(records.TRIALS)
+    assert {cell for row in found["report_table3"]["rows"] for cell in row[1:]} == {tables.NONE}
+    assert "run NAME --seeds 0 1 2`" in found["report_table3"]["note"]
+    assert found["report_table4"]["note"] == ""
+    assert numbers["facts"]["models left out"] == "Left out, since not trained yet: CNN 2."
+    assert numbers["facts"]["CNN 2 end"] == "is not measured yet"
+    assert "not measured yet" in numbers["facts"]["tuning"]
+    assert "not measured yet" in numbers["verdicts"]["vgg_like/small_cnn/shifted_test"]
+    judged = {claim: verdict for claim, verdict, _ in found["report_table6"]["rows"]}
+    assert judged["A frozen MobileNetV3 is much better on the test than CNN 2"] == claims.LATER
+    assert judged["Lion brings no significant gain"] == claims.LATER
+    assert judged["Fine-tuning adds to it"] == claims.YES
+    note = (folder / "tables" / "report_table1.tex").read_text().splitlines()[-1]
+    assert r"\texttt{COURSE\_PROFILE=full python -m helpers.recipes run vgg\_like" in note
+
+
+def test_one_missing_seed_or_image_set_leaves_the_rest(built, tmp_path):
+    folder = _copy(built, tmp_path)
+    forget(folder, "tuning_lion_1e-4-seed2/", "vgg_like-seed0/medmnist_c/")
+    loaded = records.load(folder)
+    text = report.missing(loaded)
+    assert "run tuning_lion_1e-4 --seeds 2\n" in text
+    assert text.endswith("helpers.robustness vgg_like")
+    (row,) = [row for row in tables.models(loaded).as_json()["rows"] if row[0] == "CNN 2"]
+    assert [place for place, cell in enumerate(row) if cell == tables.NONE] == [7, 8, 9]
+    rows = {row[0]: set(row[1:]) for row in tables.tuning(loaded).as_json()["rows"]}
+    assert [trial for trial, cells in rows.items() if cells == {tables.NONE}] == ["Lion at 1e-4"]
+    assert claims._judged(loaded, claims._lion_brings_nothing)[0] == claims.LATER
+    assert claims._judged(loaded, claims._tuning_lowers_shifted)[0] != claims.LATER
+
+
+def test_a_complete_report_says_that_no_run_is_missing(built):
+    assert report.missing(records.load(built[0])) == "No run is missing."
+    assert b"not measured yet" not in built[1][Path("numbers.json")]
 
 
 @pytest.mark.parametrize("name", ["costs.json", "predictions/labels.npz", "report.typ"])
@@ -115,7 +178,7 @@ def test_a_missing_file_is_named(built, tmp_path, name):
     folder = _copy(built, tmp_path)
     (folder / name).unlink()
     with pytest.raises(course.CourseError, match=re.escape(name.split("/")[-1])):
-        report.build(folder)
+        build(folder)
 
 
 def test_logits_that_do_not_fit_the_labels_are_named(built, tmp_path):
@@ -125,21 +188,21 @@ def test_logits_that_do_not_fit_the_labels_are_named(built, tmp_path):
         shorter = {name: stored[name][:-1] for name in stored}
     np.savez_compressed(path, **shorter)
     with pytest.raises(course.CourseError, match=r"fine_tuned-seed0/test.*run fine_tuned --seeds"):
-        report.build(folder)
+        build(folder)
 
 
 def test_no_tensorflow_is_needed():
-    code = "import sys, helpers.report; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, helpers.report.__main__; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=course.root()).returncode == 0
 
 
 def test_names_are_those_of_the_recipes():
     from helpers import recipes
 
-    assert set(report_records.TRIALS) == set(recipes.tuning())
-    assert set(report_records.REMEDIES) == set(recipes.remedies())
-    assert set(report_records.FAMILIES) == set(recipes.augmentations())
-    expected = {*report_records.MODELS, *report_records.SUBSET_OF_NETWORK.values()}
+    assert set(records.TRIALS) == set(recipes.tuning())
+    assert set(records.REMEDIES) == set(recipes.remedies())
+    assert set(records.FAMILIES) == set(recipes.augmentations())
+    expected = {*records.MODELS, *records.SUBSET_OF_NETWORK.values()}
     assert expected <= set(recipes.catalogue())
 
 
@@ -173,7 +236,7 @@ def test_no_number_is_written_by_hand():
 
 def test_values_in_the_text_are_required_records():
     text = (course.root() / "report" / "report.typ").read_text()
-    runs = report_records._required({"missing": {}})
+    runs = records._required({"missing": {}})
     keys = re.findall(r'(?:value|interval|images)\("([^"]+)"\)', text)
     assert keys
     for key in keys:
@@ -185,10 +248,10 @@ def test_differences_over_seeds_are_judged_by_their_interval():
     rng = np.random.default_rng(0)
     right = rng.random((3, 400)) < 0.7
     better = right | (rng.random((3, 400)) < 0.5)
-    assert report_paired.accuracy_difference(better, right).verdict == "better"
-    assert report_paired.accuracy_difference(right, better).verdict == "worse"
+    assert paired.accuracy_difference(better, right).verdict == "better"
+    assert paired.accuracy_difference(right, better).verdict == "worse"
     shuffled = rng.permuted(right, axis=1)
-    found = report_paired.accuracy_difference(right, shuffled)
+    found = paired.accuracy_difference(right, shuffled)
     assert found.verdict == "could be chance"
     assert found.value == pytest.approx(0, abs=1e-9)
 
@@ -198,12 +261,12 @@ def test_macro_f1_of_seeds_is_the_mean_of_each():
     labels = np.arange(200) % 8
     predicted = np.where(rng.random((3, 200)) < 0.8, labels, rng.integers(0, 8, (3, 200)))
     each = [evaluation.macro_f1(labels, np.eye(8)[p], resamples=1).value for p in predicted]
-    resampled = report_paired.macro_f1(labels, predicted, 8)
+    resampled = paired.macro_f1(labels, predicted, 8)
     assert resampled[0] == pytest.approx(np.mean(each), abs=1e-6)
     assert np.abs(resampled[1:].mean() - np.mean(each)) < 0.02
 
 
 def test_the_reports_two_accuracies_are_two_images_apart():
-    found = report_facts._reported()
+    found = facts._reported()
     assert found["reported images apart"] == "two images"
     assert found["reported chance"] == "could be chance"

@@ -1,0 +1,1 @@
+"""`make report`: what the records in report/ say, as tables, figures and a typeset report."""

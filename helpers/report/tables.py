@@ -1,0 +1,292 @@
+"""The report's tables: from records to numbers (CSV), and to text (LaTeX, Markdown, the PDF)."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import evaluation
+from helpers.dataset import CLASS_NAMES
+from helpers.evaluation import Estimate
+from helpers.files import replaced
+from helpers.report.paired import Difference, macro_f1, macro_f1_difference, pooled
+from helpers.report.records import (
+    BACKBONES,
+    CHOOSING_SETS,
+    FINAL,
+    MODELS,
+    REFERENCE,
+    REMEDIES,
+    SUBSET_OF_NETWORK,
+    TABLE1_SETS,
+    TRIALS,
+    NotMeasuredError,
+    Records,
+    commands,
+    experiment_of,
+    quoted,
+)
+
+# What the homework report printed: validation and Codabench accuracy, in per cent.
+REPORTED_MODELS = {
+    "mobilenet_v3_small_frozen": ("91.72", "42.00"),
+    "fine_tuned_rand_augment": ("98.58", "77.00"),
+    "fine_tuned_rand_augment_lion": ("98.74", "76.00"),
+}
+REPORTED_BACKBONES = {"resnet50": "97.41", "densenet121": "97.49", "efficientnet_b4": "98.58"}
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table.
+
+    Attributes:
+        name: file name without ending.
+        numbers: full-precision numbers, for the CSV.
+        shown: text as printed; a line break parts a value from its interval.
+        note: what stands below it, if anything.
+    """
+
+    name: str
+    numbers: pd.DataFrame
+    shown: pd.DataFrame
+    note: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Write name.csv, name.tex (booktabs) and name.md into a folder."""
+        flat = self.shown.replace("\n", " ", regex=True)
+        rows = [list(flat.columns), ["---"] * flat.shape[1], *flat.to_numpy().tolist()]
+        texts = {
+            "csv": self.numbers.to_csv(index=False, float_format="%.6g"),
+            "tex": flat.to_latex(index=False, escape=True).replace("−", "$-$"),
+            "md": "".join(f"| {' | '.join(row)} |\n" for row in rows),
+        }
+        if self.note:
+            code = re.sub("`(.*?)`", r"\\texttt{\1}", self.note.replace("_", r"\_"))
+            texts["tex"] += f"\\par{{\\footnotesize {code}}}\n"
+            texts["md"] += f"\n{self.note}\n"
+        for ending, text in texts.items():
+            with replaced(folder / f"{self.name}.{ending}") as temporary:
+                temporary.write_text(text)
+
+    def as_json(self) -> dict:
+        """Return {"columns": [...], "rows": [[...]], "note": ...} of text."""
+        rows = self.shown.to_numpy().tolist()
+        return {"columns": list(self.shown.columns), "rows": rows, "note": self.note}
+
+
+def percent(value: float) -> str:
+    """Return 0.974 as "97.4"."""
+    return f"{100 * value:.1f}"
+
+
+def points(value: float) -> str:
+    """Return a difference of shares in percentage points, with its sign: "+1.2", "−0.4"."""
+    text = f"{100 * value:+.1f}"
+    return "0.0" if text in ("-0.0", "+0.0") else text.replace("-", "−")
+
+
+def with_interval(estimate: Estimate) -> str:
+    """Return "97.4", and below it "(96.5–98.1)"."""
+    return f"{percent(estimate.value)}\n({percent(estimate.low)}–{percent(estimate.high)})"
+
+
+def mean_and_range(values: np.ndarray) -> str:
+    """Return the mean of the seeds, and below it their lowest and highest value; "–" for none."""
+    if len(values) == 0:
+        return NONE
+    if len(values) == 1:
+        return f"{percent(values[0])}\n(one seed)"
+    return f"{percent(values.mean())}\n({percent(values.min())}–{percent(values.max())})"
+
+
+def with_verdict(difference: Difference) -> str:
+    """Return "+1.2*", its interval below it; the star says that the interval leaves out 0."""
+    star = "*" if difference.sign else ""
+    interval = f"{points(difference.low)} to {points(difference.high)}"
+    return f"{points(difference.value)}{star}\n({interval})"
+
+
+def tables(records: Records) -> list[Table]:
+    """Return all tables of the report, in order."""
+    makers = (models, backbones, tuning, imbalance, per_class)
+    return [maker(records) for maker in makers]
+
+
+def models(records: Records) -> Table:
+    """Return Table 1: every model on every image set, seed 0 with its interval, other seeds' range.
+
+    The homework report's own numbers stand in columns of their own.
+    """
+    numbers, shown = [], []
+    for name, title in MODELS.items():
+        row, text = {"model": title}, {"model": title}
+        for images, heading in TABLE1_SETS.items():
+            try:
+                estimate = records.estimate(name, images)
+            except NotMeasuredError:
+                text[heading] = NONE
+                continue
+            text[heading] = with_interval(estimate)
+            row |= _columns(heading, estimate)
+            values = records.values(name, images)
+            if len(values) > 1:
+                text[heading] += f"\nseeds {percent(values.min())}–{percent(values.max())}"
+                row |= {f"{heading} lowest": values.min(), f"{heading} highest": values.max()}
+        validation, codabench = REPORTED_MODELS.get(name, (NONE, NONE))
+        quoted = {"report's validation": validation, "report's Codabench": codabench}
+        numbers.append(row | quoted)
+        shown.append(text | quoted)
+    note = _note(records, MODELS)
+    return Table("report_table1", pd.DataFrame(numbers), pd.DataFrame(shown), note)
+
+
+def _note(records: Records, experiments: Iterable[str]) -> str:
+    """Return what a table says of its experiments that are not trained yet, with the command."""
+    keys = [key for key in records.missing if experiment_of(key) in experiments]
+    if not keys:
+        return ""
+    shorter = quoted(commands(keys, most_names=2))
+    names = "; `make report` prints the names" if "NAME" in shorter else ""
+    return f"{NONE} not trained yet: {shorter}{names}."
+
+
+def _columns(heading: str, estimate: Estimate) -> dict[str, float]:
+    return {
+        heading: estimate.value,
+        f"{heading} low": estimate.low,
+        f"{heading} high": estimate.high,
+    }
+
+
+def backbones(records: Records) -> Table:
+    """Return Table 2: accuracy of each backbone on the subset, what it costs, or why it is missing.
+
+    Costs are at 96 px; ms an image on the machine that costs.json was made on.
+    """
+    networks, missing = records.costs["networks"], records.costs["missing"]
+    numbers, shown = [], []
+    measured = [name for name in SUBSET_OF_NETWORK if name not in missing]
+    for name in (*measured, *missing):
+        cost = networks.get(name, {})
+        row = {"network": BACKBONES.get(name, name), **_costs(cost)}
+        text = {
+            "network": row["network"],
+            "parameters, million": _scaled(cost, "parameters", 1e6),
+            "multiply-adds, million": _scaled(cost, "multiply_adds", 1e6, 0),
+            "ms an image, training": _scaled(cost, "training_ms"),
+            "ms an image, inference": _scaled(cost, "inference_ms"),
+        }
+        for images, heading in CHOOSING_SETS.items():
+            values = records.values(SUBSET_OF_NETWORK.get(name, name), images)
+            row[heading] = values.mean() if len(values) else None
+            text[heading] = mean_and_range(values)
+        quoted = {"report's validation": REPORTED_BACKBONES.get(name, NONE)}
+        column, reason = "not measured because", missing.get(name, "")
+        numbers.append(row | quoted | {column: reason})
+        # The table has room for what is wrong, not for why.
+        shown.append(text | quoted | {column: reason.split(":")[0]})
+    return Table("report_table2", pd.DataFrame(numbers), pd.DataFrame(shown))
+
+
+def _costs(cost: dict) -> dict:
+    names = ("parameters", "multiply_adds", "training_ms", "inference_ms")
+    return {name: cost.get(name) for name in names}
+
+
+def _scaled(cost: dict, name: str, unit: float = 1, digits: int = 1) -> str:
+    return NONE if cost.get(name) is None else f"{cost[name] / unit:,.{digits}f}"
+
+
+def tuning(records: Records) -> Table:
+    """Return Table 3: the accuracy of each trial, and its difference from the reference."""
+    rows = [
+        {"trial": (title, title)} | _compared(records, name, REFERENCE, ("accuracy",))
+        for name, title in TRIALS.items()
+    ]
+    return _table("report_table3", rows, _note(records, TRIALS))
+
+
+def imbalance(records: Records) -> Table:
+    """Return Table 4: accuracy and macro F1 of each remedy against none."""
+    plain = next(iter(REMEDIES))
+    rows = [
+        {"remedy": (title, title)} | _compared(records, name, plain, ("accuracy", "macro F1"))
+        for name, title in REMEDIES.items()
+    ]
+    return _table("report_table4", rows)
+
+
+def _table(name: str, rows: list[dict[str, tuple]], note: str = "") -> Table:
+    """Return a table from rows of {column: (number, text or None if it stands in the CSV only)}."""
+    numbers = [{column: number for column, (number, _) in row.items()} for row in rows]
+    shown = [{c: text for c, (_, text) in row.items() if text is not None} for row in rows]
+    return Table(name, pd.DataFrame(numbers), pd.DataFrame(shown), note)
+
+
+def _compared(
+    records: Records, name: str, reference: str, metrics: tuple[str, ...]
+) -> dict[str, tuple]:
+    """Return one row's scores over seeds and their differences from the reference."""
+    row = {}
+    for images, heading in CHOOSING_SETS.items():
+        for metric in metrics:
+            column = heading if metric == "accuracy" else f"{heading}, {metric}"
+            values = scores(records, name, images, metric)
+            if not len(values):
+                row |= {column: (None, NONE), f"{column}: difference": (None, NONE)}
+                continue
+            row[column] = values.mean(), mean_and_range(values)
+            row[f"{column} lowest"] = values.min(), None
+            row[f"{column} highest"] = values.max(), None
+            if name == reference or not records.seeds(reference, images):
+                row[f"{column}: difference"] = None, NONE
+                continue
+            found = difference(records, name, reference, images, metric)
+            row[f"{column}: difference"] = found.value, with_verdict(found)
+            row[f"{column}: difference low"] = found.low, None
+            row[f"{column}: difference high"] = found.high, None
+    return row
+
+
+def scores(records: Records, experiment: str, images: str, metric: str = "accuracy") -> np.ndarray:
+    """Return float (seeds,), 0-1: recorded accuracy, or macro F1 from the stored logits."""
+    if metric == "accuracy":
+        return records.values(experiment, images)
+    labels = records.labels[images]
+    logits = (records.scores(experiment, images, k) for k in records.seeds(experiment, images))
+    reports = (evaluation.per_class(labels, scores, CLASS_NAMES) for scores in logits)
+    return np.array([report["F1"].mean() for report in reports])
+
+
+def difference(
+    records: Records, first: str, second: str, images: str, metric: str = "accuracy"
+) -> Difference:
+    """Return the difference of two experiments over all their seeds, by accuracy or macro F1."""
+    if metric == "accuracy":
+        return pooled(records, first, second, images)
+    labels = records.labels[images]
+    resampled = [
+        macro_f1(labels, records.predicted(name, images), len(CLASS_NAMES))
+        for name in (first, second)
+    ]
+    return macro_f1_difference(*resampled)
+
+
+def per_class(records: Records) -> Table:
+    """Return Table 5: precision, recall and F1 of the final model, clean and shifted test."""
+    parts = []
+    for images, heading in (("test", "test"), ("shifted_test", "shifted test")):
+        logits = records.scores(FINAL, images)
+        report = evaluation.per_class(records.labels[images], logits, CLASS_NAMES)
+        parts.append(report.drop(columns="images").add_prefix(f"{heading}, "))
+    numbers = pd.concat([report[["images"]], *parts], axis=1).reset_index()
+    shown = numbers.copy().astype(object)
+    shown["images"] = [f"{count:,}" for count in numbers["images"]]
+    for column in shown.columns[2:]:
+        shown[column] = [percent(value) for value in numbers[column]]
+    return Table("report_table5", numbers, shown)

@@ -17,6 +17,7 @@ import pandas as pd
 
 from helpers import course, evaluation, recipes
 from helpers.augment import rand_augment_copies
+from helpers.course import CourseError
 from helpers.course_data import CourseData
 from helpers.experiments import Experiment, run
 
@@ -79,13 +80,17 @@ def open_study(storage: str | None = None) -> optuna.Study:
     Args:
         storage: URL of a database that Optuna can use; None for build/tuning.db.
     """
+    # Machines that share a study would otherwise all draw the same places.
+    seed = 0 if storage is None else None
     storage = storage or f"sqlite:///{course.build_folder() / 'tuning.db'}"
     study = optuna.create_study(
         storage=storage,
         study_name=STUDY,
         direction="maximize",
         load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=len(recipes.tuning()) + 2),
+        sampler=optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=len(recipes.tuning()) + 2, constant_liar=True
+        ),
     )
     if not study.trials:
         for experiment in recipes.tuning().values():
@@ -98,7 +103,12 @@ def open_study(storage: str | None = None) -> optuna.Study:
 
 
 def run_study(study: optuna.Study, data: CourseData, searched: int) -> None:
-    """Run the enqueued trials that are left, then searched ones until there are `searched`."""
+    """Run the enqueued trials that are left, then searched ones until there are `searched`.
+
+    Trials that other machines finish meanwhile count too.
+    """
+    total = len(recipes.tuning()) + searched
+    complete = (optuna.trial.TrialState.COMPLETE,)
 
     def objective(trial: optuna.Trial) -> float:
         experiment = experiment_of(suggest(trial))
@@ -111,13 +121,20 @@ def run_study(study: optuna.Study, data: CourseData, searched: int) -> None:
         trial.set_user_attr("validation", accuracy["validation"])
         return accuracy["shifted_validation"]
 
-    finished = sum(trial.state.is_finished() for trial in study.trials)
-    study.optimize(objective, n_trials=len(recipes.tuning()) + searched - finished)
+    if len(study.get_trials(states=complete)) < total:
+        enough = optuna.study.MaxTrialsCallback(total, complete)
+        study.optimize(objective, callbacks=[enough])
 
 
 def table(study: optuna.Study) -> pd.DataFrame:
-    """Return one row a finished trial, best first: name, list, parameters and accuracies (0-1)."""
+    """Return one row a finished trial, best first: name, list, parameters and accuracies (0-1).
+
+    Raises:
+        CourseError: if none has finished yet.
+    """
     finished = [trial for trial in study.trials if trial.value is not None]
+    if not finished:
+        raise CourseError("No trial of the study has finished yet: `python -m helpers.study run`.")
     rows = [
         {
             "trial": trial.user_attrs["name"],
@@ -143,7 +160,10 @@ def main() -> None:
     study = open_study(arguments.storage)
     if arguments.command == "run":
         run_study(study, load_course_data(), arguments.trials)
-    print(table(study).to_string())
+    try:
+        print(table(study).to_string())
+    except CourseError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

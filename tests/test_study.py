@@ -64,3 +64,15 @@ def test_the_reports_list_runs_first_and_a_second_start_goes_on(tmp_path, data, 
     assert (table["from"] == study.SEARCHED).sum() == 2
     assert table["shifted validation"].is_monotonic_decreasing
     assert table["learning_rate"].iloc[0] < table["learning_rate"].iloc[-1]
+
+
+def test_trials_of_another_machine_count(tmp_path, data, trained):
+    mine, theirs = (study.open_study(storage(tmp_path)) for _ in range(2))
+    study.run_study(theirs, data, searched=2)
+    study.run_study(mine, data, searched=2)
+    assert len(trained) == len(recipes.tuning()) + 2
+
+
+def test_a_study_without_a_finished_trial_says_so(tmp_path):
+    with pytest.raises(course.CourseError, match="No trial of the study has finished yet"):
+        study.table(study.open_study(storage(tmp_path)))

@@ -39,10 +39,11 @@ report: $(READY)  ## tables, figures and report/report.pdf, from the records in 
 bench: $(READY)  ## two ways of doing a thing, compared in one run
 	$(BIN)/python -m helpers.benchmark
 
-submission: $(READY)  ## submission.zip from an experiment, trained first if need be: EXPERIMENT=NAME
+submission: $(READY)  ## submission.zip from the released model, or from EXPERIMENT=NAME, trained if need be
 	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers.submission $(EXPERIMENT)
 
-EXPERIMENT ?= fine_tuned_rand_augment
+# Empty: the released model, without any training or photographs.
+EXPERIMENT ?=
 
 score: $(READY)  ## what SUBMISSION=submission.zip, yours or a friend's, would have reached
 	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers.score $(SUBMISSION)

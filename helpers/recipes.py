@@ -189,8 +189,7 @@ def ladder_steps() -> dict[str, Experiment]:
     return {
         "report: fine-tuned": fine_tuned(),
         "report: RandAugment": fine_tunings()["fine_tuned_rand_augment"],
-        "composed augmentation": steps["ladder_composed"],
-        "stronger, from all families": steps["ladder_strong"],
+        "composed augmentation": steps["ladder_strong"],
         "all layers trained": steps["ladder_all_layers"],
         "batch normalisation too": steps["ladder_batch_norm"],
         "final: averaged, longer": final(),

@@ -1,7 +1,10 @@
 """Writes submission.zip: a trained network in the competition's format, free of the course's code.
 
 Command:
-    python -m helpers.submission EXPERIMENT [--views 1|8] [--to submission.zip]
+    python -m helpers.submission [EXPERIMENT] [--views 1|8] [--to submission.zip]
+
+Without EXPERIMENT it is the released model `final` (see helpers.release), which needs no training
+and no photographs.
 
 The network travels as its description (JSON) and its weights (.npz) and not as a .keras file, which
 holds the date and so differs in every build: equal weights give equal bytes.
@@ -14,6 +17,8 @@ import io
 import json
 import sys
 import zipfile
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import helpers.quiet_tensorflow  # noqa: F401
@@ -38,6 +43,9 @@ LATER_SETTINGS = {
     *("quantization_config", "antialias", "input_axes", "output_axes"),
 }
 
+# Layers of Keras that run code from elsewhere.
+OWN_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper"}
+
 
 def write_submission(model: keras.Model, path: Path, views: int = 1) -> None:
     """Write a trained network as submission.zip: model.py, network.json, weights.npz.
@@ -52,12 +60,13 @@ def write_submission(model: keras.Model, path: Path, views: int = 1) -> None:
         CourseError: if the network has other inputs or outputs, layers that are not Keras' own, or
             makes a zip of more than 25 MB.
     """
+    _check_shapes(model)
     members = {
         "model.py": _model_file(views),
-        "network.json": _network_file(model),
-        "weights.npz": _weights_file(model),
+        "network.json": network_file(model),
+        "weights.npz": weights_file(model.get_weights()),
     }
-    archive = _zipped(members)
+    archive = zipped(members)
     if len(archive) > LARGEST_BYTES:
         raise CourseError(
             f"{path.name} would have {len(archive) / 1e6:.0f} MB, more than "
@@ -67,14 +76,58 @@ def write_submission(model: keras.Model, path: Path, views: int = 1) -> None:
         temporary.write_bytes(archive)
 
 
-def _model_file(views: int) -> bytes:
-    if views not in (1, 8):
-        raise CourseError(f"{views} views cannot be averaged: ask for 1 or 8.")
-    source = TEMPLATE.read_text(encoding="utf-8")
-    return source.replace("\nVIEWS = 1\n", f"\nVIEWS = {views}\n").encode()
+def network_file(model: keras.Model) -> bytes:
+    """Return a network's description as JSON, without its weights: `build_network` reads it.
+
+    Raises:
+        CourseError: if a part is not Keras' own, or it is not the same network when rebuilt.
+    """
+    description = _described(model)
+    if _described(build_network(description)) != description:
+        raise CourseError(f"{model.name} changes when it is rebuilt: use other layers.")
+    return json.dumps(description, indent=1).encode()
 
 
-def _network_file(model: keras.Model) -> bytes:
+def build_network(description: dict) -> keras.Model:
+    """Return the network that was described, its weights random.
+
+    Raises:
+        CourseError: if a part is not Keras' own, or Keras cannot build it.
+    """
+    _refuse_own_code(description)
+    try:
+        built = keras.models.model_from_json(json.dumps(description))
+        if not isinstance(built, keras.Model):
+            raise TypeError("it describes no network")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CourseError(
+            f"The network cannot be rebuilt from its description ({_first_line(error)}): "
+            "use other layers."
+        ) from error
+    return built
+
+
+def weights_file(weights: Iterable[np.ndarray]) -> bytes:
+    """Return arrays as an .npz, named by their place; equal arrays give equal bytes."""
+    members = {f"{index:04}.npy": _npy(weight) for index, weight in enumerate(weights)}
+    # Not packed: weights hardly get smaller, and packed bytes depend on the version of zlib.
+    return zipped(members, zipfile.ZIP_STORED)
+
+
+def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Return a zip of files by name, without the date and the system it was made on."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            member = zipfile.ZipInfo(name, DATE)
+            member.compress_type = compression
+            # As on Unix, whichever system writes it: a plain file that its owner may write.
+            member.create_system, member.external_attr = 3, 0o100644 << 16
+            archive.writestr(member, content, compresslevel=9)
+    return buffer.getvalue()
+
+
+def _check_shapes(model: keras.Model) -> None:
     shapes = (model.input_shape, model.output_shape)
     expected = ((None, IMAGE_SIZE, IMAGE_SIZE, 3), (None, len(CLASS_NAMES)))
     if shapes != expected:
@@ -82,17 +135,13 @@ def _network_file(model: keras.Model) -> bytes:
             f"{model.name} takes {shapes[0]} and returns {shapes[1]}, but a submission takes "
             f"{expected[0]} and returns {expected[1]}: submit a network that does."
         )
-    description = _described(model)
-    try:
-        again = keras.models.model_from_json(json.dumps(description))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CourseError(
-            f"{model.name} cannot be rebuilt from its description ({_first_line(error)}): "
-            "use other layers."
-        ) from error
-    if _described(again) != description:
-        raise CourseError(f"{model.name} changes when it is rebuilt: use other layers.")
-    return json.dumps(description, indent=1).encode()
+
+
+def _model_file(views: int) -> bytes:
+    if views not in (1, 8):
+        raise CourseError(f"{views} views cannot be averaged: ask for 1 or 8.")
+    source = TEMPLATE.read_text(encoding="utf-8")
+    return source.replace("\nVIEWS = 1\n", f"\nVIEWS = {views}\n").encode()
 
 
 def _described(model: keras.Model) -> dict:
@@ -124,33 +173,37 @@ def _without_later_settings(node: object) -> object:
     return node
 
 
+def _refuse_own_code(node: object) -> None:
+    if isinstance(node, list):
+        for item in node:
+            _refuse_own_code(item)
+    elif isinstance(node, dict):
+        # So Keras marks tensors and tuples; they are data.
+        if node.get("class_name", "__keras_tensor__") not in ("__keras_tensor__", "__tuple__"):
+            _keras_class(node)
+        for item in node.values():
+            _refuse_own_code(item)
+
+
 def _keras_class(node: dict) -> type:
-    module, name = node["module"], node["class_name"]
-    if module.split(".")[0] != "keras" or name == "Lambda":
-        layer = node["config"].get("name", name)
+    module, name = str(node.get("module")), str(node["class_name"])
+    found = None
+    if module.split(".")[0] == "keras" and name not in OWN_CODE:
+        with suppress(ImportError):
+            found = getattr(importlib.import_module(module), name, None)
+    if not isinstance(found, type):
+        config = node.get("config")
+        layer = config.get("name", name) if isinstance(config, dict) else name
         raise CourseError(
             f"The layer {layer} ({name}) holds code of its own, which does not travel with the "
             "weights: build the network from Keras' own layers, without Lambda."
         )
-    return getattr(importlib.import_module(module), name)
+    return found
 
 
-def _weights_file(model: keras.Model) -> bytes:
+def _npy(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    weights = {f"{index:04}": weight for index, weight in enumerate(model.get_weights())}
-    np.savez(buffer, **weights)
-    return buffer.getvalue()
-
-
-def _zipped(members: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in members.items():
-            member = zipfile.ZipInfo(name, DATE)
-            member.compress_type = zipfile.ZIP_DEFLATED
-            # As on Unix, whichever system writes it: a plain file that its owner may write.
-            member.create_system, member.external_attr = 3, 0o100644 << 16
-            archive.writestr(member, content, compresslevel=9)
+    np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
@@ -158,18 +211,30 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Read the command line, train or load the experiment and write the zip; 0 if it is written."""
+def _trained(experiment: str) -> keras.Model:
+    """Return a named experiment's network, trained first if need be."""
     from helpers import experiments, recipes
     from helpers.course_data import load_course_data
 
-    parser = argparse.ArgumentParser(description="Write submission.zip from a trained experiment.")
-    parser.add_argument("experiment", help="a name that `python -m helpers.recipes list` prints")
+    return experiments.load_trained(recipes.find(experiment), load_course_data())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read the command line, load or train the network and write the zip; 0 if it is written."""
+    from helpers import release
+
+    parser = argparse.ArgumentParser(description="Write submission.zip from a trained network.")
+    parser.add_argument(
+        "experiment",
+        nargs="?",
+        help="a name that `python -m helpers.recipes list` prints, trained first if need be; "
+        f"without it the released model {release.DEFAULT}",
+    )
     parser.add_argument("--views", type=int, default=1, choices=(1, 8))
     parser.add_argument("--to", type=Path, default=course.root() / "submission.zip")
     options = parser.parse_args(arguments)
     try:
-        model = experiments.load_trained(recipes.find(options.experiment), load_course_data())
+        model = _trained(options.experiment) if options.experiment else release.load()
         write_submission(model, options.to, options.views)
     except CourseError as error:
         print(error, file=sys.stderr)

@@ -16,6 +16,7 @@ NAMES = [
     "05_finetune",
     "06_augment",
     "07_imbalance",
+    "08_final",
 ]
 EVERY = pytest.mark.parametrize("path", notebooks.sources(), ids=lambda path: path.stem)
 

@@ -1,6 +1,8 @@
 """submission.zip: the same bytes for equal weights, and the network's own predictions elsewhere."""
 
+import hashlib
 import importlib.util
+import io
 import json
 import sys
 import zipfile
@@ -12,8 +14,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from helpers import experiments, isolated, recipes, submission
+from helpers import course, experiments, isolated, recipes, submission
 from helpers.course import CourseError
+from helpers.dataset import CLASS_NAMES
 from helpers.submission import write_submission
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (35, 96, 96, 3), dtype=np.uint8)
@@ -174,6 +177,51 @@ def test_the_command_writes_a_trained_experiment(model, tmp_path, monkeypatch, c
         assert "\nVIEWS = 8\n" in archive.read("model.py").decode()
     assert submission.main(["unheard_of", "--to", str(path)]) == 1
     assert "There is no experiment 'unheard_of'" in capsys.readouterr().err
+
+
+def test_without_an_experiment_the_command_packs_the_released_model(
+    model, tmp_path, monkeypatch, capsys
+):
+    import helpers.course_data
+    from helpers import release
+
+    def never(*_):
+        raise AssertionError("a released model needs neither photographs nor training")
+
+    monkeypatch.setattr(helpers.course_data, "load_course_data", never)
+    monkeypatch.setattr(experiments, "load_trained", never)
+    monkeypatch.setattr(course, "root", lambda: tmp_path)
+    assert submission.main([]) == 1
+    assert "There is no released model 'final'" in capsys.readouterr().err
+    card = {
+        "class_names": list(CLASS_NAMES),
+        "temperature": 1.0,
+        "experiment": {"name": "toy"},
+        "weights": {"sha256": ""},
+    }
+    (tmp_path / "models" / "final").mkdir(parents=True)
+    halves = submission.weights_file([w.astype(np.float16) for w in model.get_weights()])
+    card["weights"]["sha256"] = hashlib.sha256(halves).hexdigest()
+    for name, content in {
+        "network.json": submission.network_file(model),
+        "weights.npz": halves,
+        "card.json": json.dumps(card).encode(),
+    }.items():
+        (tmp_path / "models" / "final" / name).write_bytes(content)
+    assert submission.main([]) == 0
+    first = (tmp_path / "submission.zip").read_bytes()
+    assert submission.main(["--to", str(tmp_path / "again.zip")]) == 0
+    assert (tmp_path / "again.zip").read_bytes() == first
+    with (
+        zipfile.ZipFile(tmp_path / "submission.zip") as archive,
+        np.load(io.BytesIO(archive.read("weights.npz")), allow_pickle=False) as stored,
+    ):
+        weights = [stored[name] for name in sorted(stored.files)]
+    for weight, whole in zip(weights, model.get_weights(), strict=True):
+        assert weight.dtype == whole.dtype
+        np.testing.assert_array_equal(weight, whole.astype(np.float16).astype(whole.dtype))
+    expected = release.load().predict(IMAGES, verbose=0).argmax(axis=1)
+    np.testing.assert_array_equal(model.predict(IMAGES, verbose=0).argmax(axis=1), expected)
 
 
 def test_the_template_needs_nothing_but_tensorflow_and_numpy():

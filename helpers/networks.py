@@ -272,11 +272,15 @@ class _FusedBatchNormalization(layers.BatchNormalization):
         return outputs
 
 
+# Files of weights call a layer by its class: a fused network's are then read by a plain one.
+_FusedBatchNormalization.__name__ = layers.BatchNormalization.__name__
+
+
 def fuse_batch_norm(backbone: keras.Model) -> None:
     """Make every batch normalisation of a backbone a fused one, for training on a CPU.
 
     Outputs, gradients and weights stay what they are but for rounding (the stored variance is the
-    unbiased one). The description of a fused backbone names this module: save weights, not models.
+    unbiased one), and so do files of weights. Its description names this module: save no models.
     """
     for layer in _leaves(backbone):
         if type(layer) is layers.BatchNormalization:

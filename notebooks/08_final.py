@@ -119,8 +119,8 @@ figures.save(plots.operations(alone, heading), "08_operations", data.source)
 # the same cell when its colours turn or a part of it is covered, and nothing in the clean photographs
 # could tell it so.
 #
-# 'Never seen' are kinds of change that no training augmentation of the course makes. They are the
-# honest half of the test: a model that only knows its own augmentation would fail on them.
+# Red are kinds of change that have no counterpart in any training augmentation of the course. They are
+# the honest part of the test: a model that only knows its own augmentation would fail on them.
 
 # %% tags=["nbval-ignore-output"]
 seen = data.seen_only("shifted_test")
@@ -166,7 +166,7 @@ taken = [logits["before"][name][lost].argmax(axis=1) for name in ("test", "shift
 titles = [
     (names[first], f"taken for {names[second]}") for first, second in zip(*taken, strict=True)
 ]
-centre = [each[:, 32:64, 32:64].sum() / each.sum() for each in maps]
+centre = [each[:, 32:64, 32:64].sum() / max(each.sum(), 1e-9) for each in maps]
 heading = f"The middle ninth gets {centre[0]:.0%} of the map clean, {centre[1]:.0%} shifted"
 figures.save(plots.grad_cam_pairs(*pairs, *maps, titles, heading), "08_grad_cam", data.source)
 
@@ -511,7 +511,7 @@ for temperature in (1.0, 4.0):
 
 # %% [markdown]
 # **3.** Which single change would you add to the training augmentation next? Let the final model
-# answer: which *never seen* change costs it most?
+# answer: which change *without counterpart* costs it most?
 
 # %% [markdown]
 # #### Solution

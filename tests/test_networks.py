@@ -205,3 +205,13 @@ def test_frozen_fused_batch_norm_keeps_its_statistics():
     assert np.allclose(model(pixels, training=True), model(pixels, training=False))
     after = model.layers[2].get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_weights_of_a_fused_network_are_read_by_a_plain_one(tmp_path):
+    fused, plain = small_with_batch_norm(), small_with_batch_norm()
+    networks.fuse_batch_norm(fused)
+    fused(np.random.default_rng(0).normal(3, 2, (8, 12, 12, 4)).astype(np.float32), training=True)
+    fused.save_weights(tmp_path / "fused.weights.h5")
+    plain.load_weights(tmp_path / "fused.weights.h5")
+    for expected, actual in zip(fused.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(actual, expected)

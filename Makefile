@@ -40,10 +40,12 @@ bench: $(READY)  ## two ways of doing a thing, compared in one run
 	$(BIN)/python -m helpers.benchmark
 
 submission: $(READY)  ## submission.zip from the released model, or from EXPERIMENT=NAME, trained if need be
-	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers.submission $(EXPERIMENT)
+	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers.submission $(EXPERIMENT) --views $(VIEWS)
 
 # Empty: the released model, without any training or photographs.
 EXPERIMENT ?=
+# 1, or 8: every image also turned and mirrored, the probabilities averaged.
+VIEWS ?= 8
 
 score: $(READY)  ## what SUBMISSION=submission.zip, yours or a friend's, would have reached
 	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers.score $(SUBMISSION)

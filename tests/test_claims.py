@@ -22,7 +22,9 @@ def readme():
 
 def ties(text):
     """Return every printed number with its tie, found in another way than the check finds them."""
-    return list(re.finditer(r"(?P<number>\d[\d,.]*)(?: %| points| minutes)?(?P<tie><!--.*?-->)", text))
+    return list(
+        re.finditer(r"(?P<number>\d[\d,.]*)(?: %| points| minutes)?(?P<tie><!--.*?-->)", text)
+    )
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -55,7 +55,8 @@ print("Profile:", data.profile.name)
 # ## Two networks, equal at home
 #
 # Both networks are EfficientNet-Lite0 and saw the same training photographs. *Before* is the report's
-# fine-tuning without augmentation (`05_finetune`). *After* is where this notebook ends. On drawn cells
+# fine-tuning without augmentation (`05_finetune`), trained once more for its release, so its numbers
+# differ from `05`'s by what a repetition may. *After* is where this notebook ends. On drawn cells
 # the released networks would be strangers; there, both are trained now, briefly.
 
 # %% tags=["nbval-ignore-output"]
@@ -413,7 +414,7 @@ print("hardest under shift, by F1:", hardest_class)
 # %% tags=["nbval-ignore-output"]
 index = min(3, len(names) - 1)
 partners = explanation.confusions_of(labels, logits["after"]["shifted_test"], index, names)
-print("F1 of", names[index], {name: round(f1.iloc[index], 3) for name, f1 in class_f1.items()})
+print("F1 of", names[index], {name: f"{f1.iloc[index]:.3f}" for name, f1 in class_f1.items()})
 partners.head(4).round(3)
 
 # %% tags=["nbval-ignore-output"]

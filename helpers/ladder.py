@@ -26,12 +26,12 @@ class Judged:
     Attributes:
         logits: float (N, classes) for each evaluation set.
         minutes: of training.
-        medmnist_c: mean accuracy over MedMNIST-C, or None where it was not measured.
+        accuracies: as recorded, by the keys of COLUMNS; those that were not measured are missing.
     """
 
     logits: dict[str, np.ndarray]
     minutes: float
-    medmnist_c: evaluation.Estimate | None
+    accuracies: dict[str, evaluation.Estimate]
 
 
 def judged(experiment: Experiment, data: CourseData) -> Judged:
@@ -45,36 +45,34 @@ def judged(experiment: Experiment, data: CourseData) -> Judged:
     if not _is_of(records.get(key), data):
         results.record_outcome(run(experiment, data), data)
         records = {entry["key"]: entry for entry in results.read(data.source)}
-    corrupted = records.get(f"{experiment.run_name}/medmnist_c/accuracy")
+    found = {name: records.get(f"{experiment.run_name}/{name}/accuracy") for name in COLUMNS}
     return Judged(
         results.stored_predictions(experiment.run_name, data.source),
         records[key]["seconds"] / 60,
-        _estimate(corrupted) if _is_of(corrupted, data) else None,
+        {name: _estimate(entry) for name, entry in found.items() if _is_of(entry, data)},
     )
 
 
-def table(steps: dict[str, Judged], data: CourseData) -> pd.DataFrame:
+def table(steps: dict[str, Judged]) -> pd.DataFrame:
     """Return a row a step: "minutes" of training, and an `Estimate` (or None) for each of COLUMNS.
 
-    Columns of image sets that the source does not have are left out.
+    What no step was measured on is left out.
     """
-    rows = {}
-    for title, step in steps.items():
-        found = {"medmnist_c": step.medmnist_c}
-        for name in COLUMNS.keys() & data.evaluation_sets.keys():
-            found[name] = evaluation.accuracy(data[name].labels, step.logits[name])
-        row = {column: found[name] for name, column in COLUMNS.items() if name in found}
-        rows[title] = {"minutes": step.minutes, **row}
+    measured = {name for step in steps.values() for name in step.accuracies}
+    kept = {name: column for name, column in COLUMNS.items() if name in measured}
+    rows = {
+        title: {"minutes": step.minutes}
+        | {column: step.accuracies.get(name) for name, column in kept.items()}
+        for title, step in steps.items()
+    }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def cell(value: evaluation.Estimate | float | None) -> str:
     """Return a ladder's entry as text: "93.4 (92.1–94.5)", minutes, or "–"."""
-    if value is None:
-        return "–"
     if isinstance(value, evaluation.Estimate):
         return f"{100 * value.value:.1f} ({100 * value.low:.1f}–{100 * value.high:.1f})"
-    return f"{value:.0f}"
+    return "–" if pd.isna(value) else f"{value:.0f}"
 
 
 def paired_tests(steps: dict[str, Judged], data: CourseData) -> pd.DataFrame:

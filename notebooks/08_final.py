@@ -152,7 +152,8 @@ figures.save(sheet, "08_worst_errors", data.source)
 #
 # [Grad-CAM](https://arxiv.org/abs/1610.02391) asks which places of the last feature map pushed the
 # predicted class up. The map is coarse, three by three places on a 96-pixel image, so it says which
-# part of the picture counted, not which granule. Below are cells that the network before knew clean
+# part of the picture counted, not which granule; a map that lies evenly over the picture would give
+# its middle ninth 11 %, and then says little. Below are cells that the network before knew clean
 # and lost shifted.
 
 # %% tags=["nbval-ignore-output"]

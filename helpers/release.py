@@ -429,7 +429,8 @@ For teaching, **not for diagnosis**. It knows {len(card["class_names"])} classes
 
 ```python
 from helpers import release
-model = release.load("{card["name"]}")   # images (N, 96, 96, 3) in 0-255 in, logits out
+
+model = release.load("{card["name"]}")  # images (N, 96, 96, 3) in 0-255 in, logits out
 ```
 
 `python -m helpers.predict PHOTOGRAPH --model {card["name"]}` names the cell on a photograph. Its

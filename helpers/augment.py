@@ -26,6 +26,12 @@ Mixer = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 # The kinds of change that each training augmentation of the course makes, for
 # `shifts.Operation.counterpart`: what a model has seen, and what it has not.
+_STRONG = {
+    *("flip", "rotation", "translation", "zoom", "shear"),
+    *("brightness", "contrast", "saturation", "hue", "white balance"),
+    *("solarize", "posterize", "equalize", "auto contrast"),
+    *("sharpness", "noise", "cutout"),
+}
 TRAINING_OPERATIONS = {
     "mild": {"flip", "rotation", "translation"},
     "geometry": {"flip", "rotation", "translation", "zoom"},
@@ -41,12 +47,8 @@ TRAINING_OPERATIONS = {
         "shear",
         "translation",
     },
-    "strong": {
-        *("flip", "rotation", "translation", "zoom", "shear"),
-        *("brightness", "contrast", "saturation", "hue", "white balance"),
-        *("solarize", "posterize", "equalize", "auto contrast"),
-        *("sharpness", "noise", "cutout"),
-    },
+    "strong": _STRONG,
+    "heavy": _STRONG | {"tone curve", "uneven light"},
     "keras_rand_augment": {
         "auto contrast",
         "equalize",

@@ -109,22 +109,39 @@ def _occluded(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
 
     Random erasing (Zhong et al. 2017), which cutout (DeVries and Taylor 2017) does with squares.
     """
+    images = _covered(images, drawn[:8], areas=(0.04, 0.16))
+    return _covered(images, drawn[8:], areas=(0.04, 0.16), share=0.5)
+
+
+def _scattered(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+    """Cover three to six small rectangles, each 0.5 to 4 % of the image."""
+    for number in range(6):
+        some = drawn[8 * number : 8 * (number + 1)]
+        images = _covered(images, some, areas=(0.005, 0.04), share=1.0 if number < 3 else 0.5)
+    return images
+
+
+def _covered(
+    images: tf.Tensor, drawn: tf.Tensor, areas: tuple[float, float], share: float = 1.0
+) -> tf.Tensor:
+    """Cover a rectangle of a share of the area with a random colour, in this share of the images.
+
+    Its sides are in a ratio of 1/2 to 2.
+    """
     rows = tf.range(tf.shape(images)[1], dtype=tf.float32)[None, :, None, None]
     columns = tf.range(tf.shape(images)[2], dtype=tf.float32)[None, None, :, None]
     height, width = (
         tf.cast(tf.shape(images)[1], tf.float32),
         tf.cast(tf.shape(images)[2], tf.float32),
     )
-    for first in (True, False):
-        area, aspect, top, left, present, *colour = tf.unstack(drawn[:8] if first else drawn[8:])
-        side, stretch = tf.sqrt(_between(area, 0.04, 0.16)), 2 ** _between(aspect, -0.5, 0.5)
-        tall, wide = side * stretch, side / stretch
-        top, left = _per_image(top * (1 - tall) * height), _per_image(left * (1 - wide) * width)
-        inside = (rows >= top) & (rows < top + _per_image(tall * height))
-        inside &= (columns >= left) & (columns < left + _per_image(wide * width))
-        inside &= _per_image(present) < (1.0 if first else 0.5)
-        images = tf.where(inside, 255 * tf.stack(colour, axis=1)[:, None, None], images)
-    return images
+    area, aspect, top, left, present, *colour = tf.unstack(drawn)
+    side, stretch = tf.sqrt(_between(area, *areas)), 2 ** _between(aspect, -0.5, 0.5)
+    tall, wide = side * stretch, side / stretch
+    top, left = _per_image(top * (1 - tall) * height), _per_image(left * (1 - wide) * width)
+    inside = (rows >= top) & (rows < top + _per_image(tall * height))
+    inside &= (columns >= left) & (columns < left + _per_image(wide * width))
+    inside &= _per_image(present) < share
+    return tf.where(inside, 255 * tf.stack(colour, axis=1)[:, None, None], images)
 
 
 def _rand_augmented(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
@@ -213,7 +230,7 @@ def _equalized(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.transpose(mapped, (0, 2, 3, 1)), tf.float32)
 
 
-# --- the final model's chain: every family, each on some of the images ---------------------------
+# --- the final model's chains: every family, each on some of the images -------------------------
 
 
 def _sometimes(family: Family, share: float) -> Family:
@@ -322,6 +339,43 @@ def _noisy(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
     return _clipped(images + _per_image(_between(drawn[3], 0, 35)) * noise)
 
 
+def _curved(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+    """Map grey values by a random curve through five points, in half of the images by channel.
+
+    It need not rise: it is what solarizing, gamma, posterizing and a negative have in common.
+    """
+    knots = 5
+    curves = tf.reshape(255 * drawn[1 : 1 + 3 * knots], (3, knots, -1))
+    own = drawn[0] < 0.5
+    curves = tf.where(own, curves, curves[:1])
+    straight = tf.linspace(0.0, 255.0, knots)[None, :, None]
+    curves = 0.4 * straight + 0.6 * curves
+    place = tf.clip_by_value(images, 0.0, 255.0) * ((knots - 1) / 255)
+    # A sum of hats, one a knot: piecewise linear without a lookup.
+    hats = [tf.nn.relu(1 - tf.abs(place - knot)) for knot in range(knots)]
+    heights = tf.transpose(curves, (1, 2, 0))[:, :, None, None]
+    mapped = [hat * height for hat, height in zip(hats, tf.unstack(heights), strict=True)]
+    return _clipped(tf.add_n(mapped))
+
+
+def _shaded(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+    """Light one side more than the other (x 0.6 to 1.4), or the centre more than the corners."""
+    rows = tf.linspace(-1.0, 1.0, tf.shape(images)[1])[None, :, None, None]
+    columns = tf.linspace(-1.0, 1.0, tf.shape(images)[2])[None, None, :, None]
+    angle = _per_image(_between(drawn[0], -1, 1) * math.pi)
+    amount = _per_image(_between(drawn[1], 0.1, 0.4))
+    slope = (tf.cos(angle) * columns + tf.sin(angle) * rows) / math.sqrt(2)
+    rounded = 0.5 - (rows**2 + columns**2) / 2
+    field = tf.where(_per_image(drawn[2]) < 0.5, slope, rounded)
+    return _clipped(images * (1 + amount * field))
+
+
+def _sharpened(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+    """Add up to twice what a Gaussian of one pixel takes away, as cameras sharpen."""
+    smooth = _smoothed(images, 1.0) / _smoothed(tf.ones_like(images[:1]), 1.0)
+    return _clipped(images + _per_image(_between(drawn[0], 0.3, 2)) * (images - smooth))
+
+
 _MILD = Family(_moved(MILD_DEGREES, MILD_SHIFT, 1.0), 6)
 _GEOMETRY = Family(_moved(180.0, 0.15, 1.4), 6)
 _COLOUR = Family(_coloured, 4)
@@ -336,6 +390,20 @@ _STRONG = (
     _sometimes(Family(_noisy, 4), 0.3),
     _sometimes(_OCCLUSION, 0.5),
 )
+# The final model's last step: more of the same kinds, and the faults of lamps and cameras.
+_HEAVY = (
+    _sometimes(Family(_placed, 11), 0.9),
+    _sometimes(_COLOUR, 0.65),
+    _sometimes(Family(_lit, 4), 0.35),
+    _sometimes(Family(_tone_mapped, 2), 0.25),
+    _sometimes(Family(_curved, 16), 0.2),
+    _sometimes(Family(_shaded, 3), 0.2),
+    _sometimes(Family(_blurred, 1), 0.3),
+    _sometimes(Family(_sharpened, 1), 0.15),
+    _sometimes(Family(_noisy, 4), 0.3),
+    _sometimes(_OCCLUSION, 0.4),
+    _sometimes(Family(_scattered, 48), 0.3),
+)
 
 AUGMENTATIONS: dict[str, tuple[Family, ...]] = {
     "none": (),
@@ -349,6 +417,7 @@ AUGMENTATIONS: dict[str, tuple[Family, ...]] = {
     "colour+occlusion": (_COLOUR, _OCCLUSION),
     "composed": (_GEOMETRY, _COLOUR, _OCCLUSION),
     "strong": _STRONG,
+    "heavy": _HEAVY,
 }
 
 

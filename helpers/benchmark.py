@@ -45,12 +45,12 @@ def training_step(jit_compile: bool = False, fused_batch_norm: bool = True) -> f
     """
     import keras
 
-    from helpers import networks
+    from helpers import fused_batch_norm, networks
     from helpers.weights import default_backbone
 
     model = networks.classifier(default_backbone(), 8, pretrained=False)
     if fused_batch_norm:
-        networks.fuse_batch_norm(model.get_layer("backbone"))
+        fused_batch_norm.fuse(model.get_layer("backbone"))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, jit_compile=jit_compile)
     images, labels = _random_images(BATCH_SIZE), _random_labels(BATCH_SIZE)

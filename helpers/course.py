@@ -36,7 +36,8 @@ class Profile:
         head: budget of a head on cached features.
         finetune: budget of a full-size fine-tuning.
         ladder: budget of each step towards the final model.
-        final: budget of the final model.
+        longer: budget of the final model's first part, at the images' own size.
+        final: budget of its second part, at a larger size.
         subset: budget of each variant in a comparison, on one fixed subset of the training images.
         evaluation_images: most images in each evaluation set; None for all of them.
         seeds: seeds of experiments that are cheap enough to repeat.
@@ -50,6 +51,7 @@ class Profile:
     head: Budget
     finetune: Budget
     ladder: Budget
+    longer: Budget
     final: Budget
     subset: Budget
     evaluation_images: int | None
@@ -66,6 +68,7 @@ PROFILES = {
         head=Budget(None, 30),
         finetune=Budget(None, 2),
         ladder=Budget(320, 1),
+        longer=Budget(320, 1),
         final=Budget(320, 1),
         subset=Budget(320, 1),
         evaluation_images=240,
@@ -76,11 +79,12 @@ PROFILES = {
         name="full",
         train_images=None,
         scratch=Budget(None, 1000),
-        deep_scratch=Budget(None, 1000, minutes=25),
+        deep_scratch=Budget(None, 15),
         head=Budget(None, 200),
         finetune=Budget(None, 15),
         ladder=Budget(None, 6, minutes=30),
-        final=Budget(None, 40, minutes=180),
+        longer=Budget(None, 40, minutes=90),
+        final=Budget(None, 24, minutes=90),
         subset=Budget(3000, 8),
         evaluation_images=None,
         seeds=(0, 1, 2),

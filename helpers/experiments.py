@@ -17,7 +17,7 @@ import helpers.quiet_tensorflow  # noqa: F401
 import keras
 import numpy as np
 
-from helpers import augment, course, networks, training, weights
+from helpers import augment, course, fused_batch_norm, networks, training, weights
 from helpers.course_data import CourseData, ImageSet
 from helpers.dataset import IMAGE_SIZE
 from helpers.files import replaced
@@ -48,7 +48,7 @@ class Experiment:
         name: snake_case, unique within the course; the key of its records.
         network: "small_cnn", "vgg_like" or the name of a backbone in `weights.BACKBONES`.
         budget: which of the profile's budgets caps images and epochs: "scratch", "deep_scratch",
-            "head", "finetune" or "subset".
+            "head", "finetune", "subset", "ladder", "longer" or "final".
         freeze: for a backbone, "all" (only the head is trained, on pooled features), an int (that
             many first layers), the name of the last frozen block, or None (nothing is frozen).
         freeze_batch_norm: keep batch normalisation in inference mode while fine-tuning.
@@ -71,6 +71,7 @@ class Experiment:
         label_smoothing: share of each label that is spread over all classes.
         schedule: "constant", or "cosine" (the learning rate falls to 0 over the budget's epochs).
         ema: momentum of a moving average of the weights, which is judged and kept; or None.
+        starts_from: the experiment whose trained weights are the first ones, or None.
         seed: of initialisation, order, dropout and augmentation.
     """
 
@@ -97,6 +98,7 @@ class Experiment:
     label_smoothing: float = 0.0
     schedule: str = "constant"
     ema: float | None = None
+    starts_from: "Experiment | None" = None
     seed: int = 0
 
     @property
@@ -304,12 +306,16 @@ def _fresh_network(experiment: Experiment, data: CourseData) -> keras.Model:
         model = FROM_SCRATCH[experiment.network](classes)
         _compile(model, experiment, None)
         return model
-    first = _trained_head(experiment, data) if experiment.head_first else None
+    before = experiment.starts_from and load_trained(experiment.starts_from, data)
+    first = _trained_head(experiment, data) if experiment.head_first and not before else None
     head = first or _new_head(experiment, classes)
     model, initial = _compiled_backbone(_structure(experiment), classes, _steps(experiment, data))
     for variable, value in zip(_state_of(model), initial, strict=True):
         variable.assign(value)
-    networks.transfer_head(head, model)
+    if before:
+        model.set_weights(before.get_weights())
+    else:
+        networks.transfer_head(head, model)
     return model
 
 
@@ -330,7 +336,7 @@ def _compiled_backbone(
     experiment = Experiment(name="", budget="", **json.loads(structure))
     keras.utils.set_random_seed(0)
     model = new_network(experiment, classes)
-    networks.fuse_batch_norm(model.get_layer("backbone"))
+    fused_batch_norm.fuse(model.get_layer("backbone"))
     _compile(model, experiment, steps)
     model.optimizer.build(model.trainable_variables)
     return model, [keras.ops.convert_to_numpy(variable) for variable in _state_of(model)]
@@ -448,14 +454,19 @@ def _folder(experiment: Experiment, data: CourseData) -> Path:
     budget = _budget(experiment, data)
     minutes = budget.minutes or data.profile.training_minutes
     caps = (budget.train_images, budget.max_epochs, minutes)
-    key = _digest(RECIPE, _description(experiment), *caps, data.fingerprint)
+    before = experiment.starts_from
+    first = () if before is None else (_folder(before, data).name,)
+    key = _digest(RECIPE, _description(experiment), *caps, data.fingerprint, *first)
     return course.build_folder() / "cache" / "experiments" / f"{experiment.name}-{key}"
 
 
 def _description(experiment: Experiment) -> str:
-    """Return the settings that are not the defaults: a setting added later changes no key."""
+    """Return the settings that are not the defaults: a setting added later changes no key.
+
+    The experiment it starts from has a description of its own.
+    """
     default = Experiment(experiment.name, experiment.network, experiment.budget)
-    settings = dataclasses.asdict(experiment)
+    settings = dataclasses.asdict(experiment.variant(experiment.name, starts_from=None))
     kept = {n: v for n, v in settings.items() if n in REQUIRED or v != getattr(default, n)}
     return json.dumps(kept, sort_keys=True)
 

@@ -25,7 +25,7 @@ class Judged:
 
     Attributes:
         logits: float (N, classes) for each evaluation set.
-        minutes: of training.
+        minutes: of training, with those of the experiment that it starts from.
         accuracies: as recorded, by the keys of COLUMNS; those that were not measured are missing.
     """
 
@@ -46,9 +46,10 @@ def judged(experiment: Experiment, data: CourseData) -> Judged:
         results.record_outcome(run(experiment, data), data)
         records = {entry["key"]: entry for entry in results.read(data.source)}
     found = {name: records.get(f"{experiment.run_name}/{name}/accuracy") for name in COLUMNS}
+    before = judged(experiment.starts_from, data).minutes if experiment.starts_from else 0
     return Judged(
         results.stored_predictions(experiment.run_name, data.source),
-        records[key]["seconds"] / 60,
+        before + records[key]["seconds"] / 60,
         {name: _estimate(entry) for name, entry in found.items() if _is_of(entry, data)},
     )
 

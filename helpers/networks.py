@@ -243,48 +243,9 @@ def freeze_batch_norm(backbone: keras.Model) -> None:
     In Keras a frozen BatchNormalization uses its stored mean and variance in training too, and no
     longer updates them. Call it after the other freezing functions, which unfreeze layers.
     """
-    for layer in _leaves(backbone):
+    for layer in leaves(backbone):
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = False
-
-
-class _FusedBatchNormalization(layers.BatchNormalization):
-    """Batch normalisation whose training step is one TensorFlow operation, and so is its gradient.
-
-    Keras 3 composes it of a dozen; on a CPU the whole network's training step then takes 1.6 times
-    as long (`make bench` compares them).
-    """
-
-    def call(self, inputs, training=None, mask=None):
-        if not (training and self.trainable):
-            return super().call(inputs, training=training, mask=mask)
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=self.gamma,
-            offset=self.beta,
-            mean=[],
-            variance=[],
-            epsilon=self.epsilon,
-            is_training=True,
-        )
-        for moving, found in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + found * (1 - self.momentum))
-        return outputs
-
-
-# Files of weights call a layer by its class: a fused network's are then read by a plain one.
-_FusedBatchNormalization.__name__ = layers.BatchNormalization.__name__
-
-
-def fuse_batch_norm(backbone: keras.Model) -> None:
-    """Make every batch normalisation of a backbone a fused one, for training on a CPU.
-
-    Outputs, gradients and weights stay what they are but for rounding (the stored variance is the
-    unbiased one), and so do files of weights. Its description names this module: save no models.
-    """
-    for layer in _leaves(backbone):
-        if type(layer) is layers.BatchNormalization:
-            layer.__class__ = _FusedBatchNormalization
 
 
 def block_names(backbone: keras.Model) -> list[str]:
@@ -323,7 +284,7 @@ class TrainableSummary:
 
 def trainable_summary(model: keras.Model) -> TrainableSummary:
     """Count the trainable and the frozen layers and parameters of a model, nested ones included."""
-    weighted = [layer for layer in _leaves(model) if layer.weights]
+    weighted = [layer for layer in leaves(model) if layer.weights]
     trainable = sum(bool(layer.trainable_weights) for layer in weighted)
     return TrainableSummary(
         trainable_layers=trainable,
@@ -348,7 +309,7 @@ def add_l2(model: keras.Model, strength: float) -> None:
         strength: lambda; 0 removes the penalty.
     """
     penalty = keras.regularizers.L2(strength) if strength else None
-    for layer in _leaves(model):
+    for layer in leaves(model):
         if isinstance(layer, layers.DepthwiseConv2D):
             layer.depthwise_regularizer = penalty
         elif isinstance(layer, layers.Conv2D | layers.Dense):
@@ -389,10 +350,11 @@ def _check_layer_count(backbone: keras.Model, count: int, smallest: int = 0) -> 
         )
 
 
-def _leaves(model: keras.Model) -> Iterator[layers.Layer]:
+def leaves(model: keras.Model) -> Iterator[layers.Layer]:
+    """Yield the layers of a model, those of nested models in their place."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _leaves(layer)
+            yield from leaves(layer)
         else:
             yield layer
 

@@ -178,9 +178,24 @@ def ladder() -> dict[str, Experiment]:
     )
 
 
+def longer() -> Experiment:
+    """Return the first part of the final model's training: the ladder's last step, for longer."""
+    return ladder()["ladder_averaged"].variant("ladder_longer", budget="longer")
+
+
 def final() -> Experiment:
-    """Return the final model's training: the last step's, for longer."""
-    return ladder()["ladder_averaged"].variant("final", budget="final")
+    """Return the second part: on from there with larger images and heavier changes.
+
+    Small images first and larger ones later: Tan & Le 2021, EfficientNetV2, ICML, section 4.
+    """
+    return longer().variant(
+        "final",
+        budget="final",
+        augmentation="heavy",
+        learning_rate=5e-4,
+        image_size=128,
+        starts_from=longer(),
+    )
 
 
 def ladder_steps() -> dict[str, Experiment]:
@@ -192,7 +207,8 @@ def ladder_steps() -> dict[str, Experiment]:
         "composed augmentation": steps["ladder_strong"],
         "all layers trained": steps["ladder_all_layers"],
         "batch normalisation too": steps["ladder_batch_norm"],
-        "final: averaged, longer": final(),
+        "averaged, longer": longer(),
+        "final: larger, heavier": final(),
     }
 
 
@@ -210,7 +226,7 @@ def catalogue() -> dict[str, Experiment]:
         **remedies(),
         **augmentations(),
         **ladder(),
-        **_by_name(final()),
+        **_by_name(longer(), final()),
     }
 
 

@@ -501,7 +501,11 @@ def _training_text(card: dict) -> str:
             f"It began from {backbone['title']}'s ImageNet weights ({backbone['weights_from']}; "
             f"licence: {backbone['licence']}) and changed them."
         )
-    settings = "\n".join(f"| {key} | {value} |" for key, value in card["experiment"].items())
+    before = card["experiment"]["starts_from"]
+    if before:
+        begin += f" This is the last part of its training, after that of `{before['name']}`."
+    settings = card["experiment"] | {"starts_from": before and before["name"]}
+    settings = "\n".join(f"| {key} | {value} |" for key, value in settings.items())
     return f"""\
 {begin} Trained on {training["train_images"]:,} images an epoch for {training["epochs"]} epochs
 (stopped by: {training["stopped_by"]}), the weights of epoch {training["best_epoch"]} kept; profile

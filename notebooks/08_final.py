@@ -246,7 +246,7 @@ print("same seeds, same copies:", np.allclose(first, last, atol=1e-3))
 # %%
 import tensorflow as tf
 
-from helpers import networks, recipes
+from helpers import fused_batch_norm, recipes
 from helpers.experiments import new_network
 from helpers.timing import seconds_per_call
 from helpers.training import compile_model
@@ -256,7 +256,7 @@ batch, batch_labels = data["train"].images[:128], data["train"].labels[:128]
 seeds = np.stack([np.zeros(128), np.arange(128)], axis=1).astype(np.int32)
 strong = tf.function(augment.augmenter("strong"))
 network = new_network(recipes.final(), len(names), pretrained=False)
-networks.fuse_batch_norm(network.get_layer("backbone"))
+fused_batch_norm.fuse(network.get_layer("backbone"))
 compile_model(network, "adam", 1e-3)
 
 # %% tags=["nbval-ignore-output"]

@@ -79,3 +79,22 @@ def test_fine_tuning_starts_from_the_trained_head_and_may_be_repeated(data):
     np.testing.assert_allclose(logits, outcome.logits["validation"], atol=1e-3)
     # A comparison on the subset chooses; it never looks at a test image.
     assert set(outcome.logits) == {"validation"}
+
+
+def test_a_training_goes_on_from_the_weights_of_another(data):
+    first = Experiment("toy_first", "efficientnet_lite0", "subset", freeze="block6a", batch_size=16)
+    still = {"image_size": 112, "starts_from": first, "learning_rate": 0.0, "dropout": 0.0}
+    second = first.variant("toy_second", **still)
+    started = experiments.run(second, data)
+    larger = experiments.new_network(second, 8)
+    larger.set_weights(experiments.load_trained(first, data).get_weights())
+    expected = larger.predict(data["validation"].images, verbose=0)
+    np.testing.assert_allclose(started.logits["validation"], expected, atol=1e-3)
+
+
+def test_what_a_training_starts_from_makes_another_experiment(data):
+    folders = {
+        experiments._folder(SCRATCH.variant("toy_cnn", starts_from=first), data)
+        for first in (None, SCRATCH, SCRATCH.variant("toy_cnn", seed=1))
+    }
+    assert len(folders) == 3

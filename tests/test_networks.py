@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from helpers import networks, weights
 from helpers.course import CourseError
@@ -171,47 +170,3 @@ def test_pooled_features_do_not_depend_on_the_batches(backbone, images):
     expected = backbone(images, training=False).numpy().mean(axis=(1, 2))
     np.testing.assert_allclose(features, expected, atol=1e-5)
     np.testing.assert_allclose(networks.pooled_features(backbone, images), features, atol=1e-5)
-
-
-def small_with_batch_norm() -> keras.Model:
-    keras.utils.set_random_seed(0)
-    pixels = keras.Input((12, 12, 4))
-    normalised = keras.layers.BatchNormalization()(keras.layers.Conv2D(6, 3)(pixels))
-    return keras.Model(pixels, keras.layers.Conv2D(2, 3)(normalised))
-
-
-def test_fused_batch_norm_trains_as_keras_own():
-    own, fused = small_with_batch_norm(), small_with_batch_norm()
-    networks.fuse_batch_norm(fused)
-    pixels = np.random.default_rng(0).normal(3, 2, (64, 12, 12, 4)).astype(np.float32)
-    found = []
-    for model in (own, fused):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(model(pixels, training=True) ** 2)
-        gradients = tape.gradient(loss, model.trainable_variables)
-        found.append([float(loss), *gradients, *model.get_weights()])
-    for expected, actual in zip(*found, strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-5)
-    moved = fused.layers[2].moving_mean - small_with_batch_norm().layers[2].moving_mean
-    assert np.abs(moved).max() > 1e-3
-
-
-def test_frozen_fused_batch_norm_keeps_its_statistics():
-    model = small_with_batch_norm()
-    networks.fuse_batch_norm(model)
-    networks.freeze_batch_norm(model)
-    before = [weight.copy() for weight in model.layers[2].get_weights()]
-    pixels = np.ones((4, 12, 12, 4), np.float32)
-    assert np.allclose(model(pixels, training=True), model(pixels, training=False))
-    after = model.layers[2].get_weights()
-    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
-
-
-def test_weights_of_a_fused_network_are_read_by_a_plain_one(tmp_path):
-    fused, plain = small_with_batch_norm(), small_with_batch_norm()
-    networks.fuse_batch_norm(fused)
-    fused(np.random.default_rng(0).normal(3, 2, (8, 12, 12, 4)).astype(np.float32), training=True)
-    fused.save_weights(tmp_path / "fused.weights.h5")
-    plain.load_weights(tmp_path / "fused.weights.h5")
-    for expected, actual in zip(fused.get_weights(), plain.get_weights(), strict=True):
-        np.testing.assert_array_equal(actual, expected)

@@ -1,14 +1,12 @@
 """The ladder to the final model: what each step's network reached, and whether that is chance."""
 
 import itertools
-from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-from helpers import evaluation, results
+from helpers import evaluation
 from helpers.course_data import CourseData
-from helpers.experiments import Experiment, run
+from helpers.recorded import Judged
 
 # Columns of a ladder, by the image set or the record that they come from.
 COLUMNS = {
@@ -17,41 +15,6 @@ COLUMNS = {
     "medmnist_c": "MedMNIST-C",
     "second_acquisition": "second acquisition",
 }
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What a finished training reached.
-
-    Attributes:
-        logits: float (N, classes) for each evaluation set.
-        minutes: of training, with those of the experiment that it starts from.
-        accuracies: as recorded, by the keys of COLUMNS; those that were not measured are missing.
-    """
-
-    logits: dict[str, np.ndarray]
-    minutes: float
-    accuracies: dict[str, evaluation.Estimate]
-
-
-def judged(experiment: Experiment, data: CourseData) -> Judged:
-    """Return what an experiment reached, from its records if they are of these images, else anew.
-
-    A record counts if its split and profile are this run's: the logits stored beside it then say
-    all that the network would, and nothing is trained.
-    """
-    records = {entry["key"]: entry for entry in results.read(data.source)}
-    key = f"{experiment.run_name}/validation/accuracy"
-    if not _is_of(records.get(key), data):
-        results.record_outcome(run(experiment, data), data)
-        records = {entry["key"]: entry for entry in results.read(data.source)}
-    found = {name: records.get(f"{experiment.run_name}/{name}/accuracy") for name in COLUMNS}
-    before = judged(experiment.starts_from, data).minutes if experiment.starts_from else 0
-    return Judged(
-        results.stored_predictions(experiment.run_name, data.source),
-        before + records[key]["seconds"] / 60,
-        {name: _estimate(entry) for name, entry in found.items() if _is_of(entry, data)},
-    )
 
 
 def table(steps: dict[str, Judged]) -> pd.DataFrame:
@@ -95,13 +58,3 @@ def paired_tests(steps: dict[str, Judged], data: CourseData) -> pd.DataFrame:
             row |= {f"{judge}: gain": f"{gain:+.1f}", f"{judge}: p": f"{test.p_value:.2g}"}
         rows[after] = row
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _is_of(record: dict | None, data: CourseData) -> bool:
-    if record is None:
-        return False
-    return (record["split"], record["profile"]) == (data.fingerprint, data.profile.name)
-
-
-def _estimate(record: dict) -> evaluation.Estimate:
-    return evaluation.Estimate(record["value"], *record["interval"], record["n"])

@@ -4,7 +4,9 @@ Commands:
     python -m helpers.study run [--trials N] [--storage URL]   N searched trials after the report's
     python -m helpers.study show [--storage URL]
 
-A trial trains on the fixed subset with one seed; its value is the accuracy on shifted validation.
+A trial trains on the fixed subset with one seed; its value is the accuracy on shifted validation,
+and its records are those of any experiment. The best searched setting has a name of its own since,
+`recipes.searched`.
 The study is kept in build/tuning.db, so that an interrupted one goes on. With the URL of a shared
 database several machines work on it at once, each taking the next trial.
 """
@@ -15,7 +17,7 @@ import inspect
 import optuna
 import pandas as pd
 
-from helpers import course, evaluation, recipes
+from helpers import course, evaluation, recipes, results
 from helpers.augment import rand_augment_copies
 from helpers.course import CourseError
 from helpers.course_data import CourseData
@@ -114,6 +116,7 @@ def run_study(study: optuna.Study, data: CourseData, searched: int) -> None:
         experiment = experiment_of(suggest(trial))
         trial.set_user_attr("name", experiment.name)
         outcome = run(experiment, data)
+        results.record_outcome(outcome, data)
         accuracy = {
             name: evaluation.accuracy(data[name].labels, outcome.logits[name]).value
             for name in ("validation", "shifted_validation")

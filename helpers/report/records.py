@@ -70,6 +70,9 @@ TRIALS = {
     "tuning_lion_5e-5": "Lion at 5e-5",
     "tuning_lion_1e-4_over_3": "Lion at 1e-4/3",
 }
+# The best setting that the search found, and how the runs of the search are called.
+SEARCHED = "tuning_searched"
+SEARCH = "search_"
 REMEDIES = {
     "subset_fine_tuned": "none",
     "subset_class_weights": "class weights",
@@ -87,6 +90,17 @@ FAMILIES = {
     "subset_rand_augment_copies": "RandAugment, once",
     "subset_rand_augment_3_copies": "RandAugment, once, 3 operations",
 }
+# The steps from the homework report's fine-tuning to the final model, one seed each.
+LADDER = {
+    "fine_tuned": "fine-tuned, no augmentation",
+    "fine_tuned_rand_augment": "RandAugment, once",
+    "ladder_strong": "composed augmentation",
+    "ladder_all_layers": "all layers trained",
+    "ladder_batch_norm": "batch normalisation too",
+    "ladder_longer": "averaged, smoothed, longer",
+    "final": "larger, heavier",
+}
+LADDER_SETS = ("test", "shifted_test", "second_acquisition", "medmnist_c")
 BACKBONES = {
     "efficientnet_lite0": "EfficientNet-Lite0",
     "efficientnet_lite1": "EfficientNet-Lite1",
@@ -108,7 +122,7 @@ SUBSET_OF_NETWORK = {
 
 # The report is made without these where they are not trained yet, and says so; without any other
 # experiment it is not made.
-OPTIONAL = ("vgg_like", *TRIALS)
+OPTIONAL = ("vgg_like", *TRIALS, SEARCHED)
 
 # Files that a command of their own writes.
 MADE_BY = {"costs.json": "helpers.costs", "evaluation_sets.json": "helpers.frozen_sets"}
@@ -151,7 +165,8 @@ class Records:
         """
         key = f"{experiment}-seed{seed}/{images}/accuracy"
         if key not in self.entries:
-            raise NotMeasuredError({**MODELS, **TRIALS}.get(experiment, experiment))
+            titles = {**MODELS, **TRIALS, SEARCHED: "The search"}
+            raise NotMeasuredError(titles.get(experiment, experiment))
         return self.entries[key]
 
     def estimate(self, experiment: str, images: str, seed: int = 0) -> Estimate:
@@ -172,6 +187,11 @@ class Records:
         """Return the recorded accuracies (0-1) of all seeds, float (seeds,), perhaps of none."""
         seeds = self.seeds(experiment, images)
         return np.array([self.estimate(experiment, images, seed).value for seed in seeds])
+
+    def searched(self) -> int:
+        """Return how many trials of the search are recorded."""
+        ending = "-seed0/shifted_validation/accuracy"
+        return sum(key.startswith(SEARCH) and key.endswith(ending) for key in self.entries)
 
     def seeds(self, experiment: str, images: str) -> list[int]:
         """Return the seeds that an experiment has records for on an image set."""
@@ -217,7 +237,9 @@ def _required(costs: dict) -> dict[str, Iterable[str]]:
             corrupted = ("medmnist_c",) if seed == 0 else ()
             corrupted = CORRUPTED if name == FINAL else corrupted
             runs[f"{name}-seed{seed}"] = (*PAIRED_SETS, "shifted_validation", *corrupted)
-    for name in (*TRIALS, *REMEDIES):
+    for name in LADDER:
+        runs.setdefault(f"{name}-seed0", (*PAIRED_SETS, "shifted_validation", "medmnist_c"))
+    for name in (*TRIALS, SEARCHED, *REMEDIES):
         for seed in SEEDS:
             runs[f"{name}-seed{seed}"] = CHOOSING_SETS
     networks = [name for net, name in SUBSET_OF_NETWORK.items() if net not in costs["missing"]]

@@ -17,9 +17,12 @@ from helpers.report.records import (
     BACKBONES,
     CHOOSING_SETS,
     FINAL,
+    LADDER,
+    LADDER_SETS,
     MODELS,
     REFERENCE,
     REMEDIES,
+    SEARCHED,
     SUBSET_OF_NETWORK,
     TABLE1_SETS,
     TRIALS,
@@ -113,7 +116,7 @@ def with_verdict(difference: Difference) -> str:
 
 def tables(records: Records) -> list[Table]:
     """Return all tables of the report, in order."""
-    makers = (models, backbones, tuning, imbalance, per_class)
+    makers = (models, backbones, tuning, imbalance, per_class, ladder)
     return [maker(records) for maker in makers]
 
 
@@ -206,9 +209,9 @@ def tuning(records: Records) -> Table:
     """Return Table 3: the accuracy of each trial, and its difference from the reference."""
     rows = [
         {"trial": (title, title)} | _compared(records, name, REFERENCE, ("accuracy",))
-        for name, title in TRIALS.items()
+        for name, title in {**TRIALS, SEARCHED: "best of the search"}.items()
     ]
-    return _table("report_table3", rows, _note(records, TRIALS))
+    return _table("report_table3", rows, _note(records, (*TRIALS, SEARCHED)))
 
 
 def imbalance(records: Records) -> Table:
@@ -290,3 +293,17 @@ def per_class(records: Records) -> Table:
     for column in shown.columns[2:]:
         shown[column] = [percent(value) for value in numbers[column]]
     return Table("report_table5", numbers, shown)
+
+
+def ladder(records: Records) -> Table:
+    """Return Table 7: each step from the homework report's fine-tuning to the final model."""
+    numbers, shown = [], []
+    for name, title in LADDER.items():
+        row, text = {"step": title}, {"step": title}
+        for images in LADDER_SETS:
+            estimate = records.estimate(name, images)
+            row |= _columns(TABLE1_SETS[images], estimate)
+            text[TABLE1_SETS[images]] = with_interval(estimate)
+        numbers.append(row)
+        shown.append(text)
+    return Table("report_table7", pd.DataFrame(numbers), pd.DataFrame(shown))

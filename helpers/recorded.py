@@ -1,0 +1,57 @@
+"""What an experiment reached: read from the course's records, or trained now."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from helpers import evaluation, results
+from helpers.course_data import CourseData
+from helpers.experiments import Experiment, run
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a finished training reached.
+
+    Attributes:
+        logits: float (N, classes) for each evaluation set.
+        minutes: of training, with those of the experiment that it starts from.
+        accuracies: as recorded, for each evaluation set and "medmnist_c", where measured.
+    """
+
+    logits: dict[str, np.ndarray]
+    minutes: float
+    accuracies: dict[str, evaluation.Estimate]
+
+
+def look_up(experiment: Experiment, data: CourseData) -> Judged:
+    """Return what an experiment reached, from its records if they are of these images, else anew.
+
+    A record counts if its split and profile are this run's: the logits stored beside it then say
+    all that the network would, and nothing is trained.
+    """
+    records = {entry["key"]: entry for entry in results.read(data.source)}
+    key = f"{experiment.run_name}/validation/accuracy"
+    if not _is_of(records.get(key), data):
+        results.record_outcome(run(experiment, data), data)
+        records = {entry["key"]: entry for entry in results.read(data.source)}
+    found = {
+        name: records.get(f"{experiment.run_name}/{name}/accuracy")
+        for name in (*data.evaluation_sets, "medmnist_c")
+    }
+    before = look_up(experiment.starts_from, data).minutes if experiment.starts_from else 0
+    return Judged(
+        results.stored_predictions(experiment.run_name, data.source),
+        before + records[key]["seconds"] / 60,
+        {name: _estimate(entry) for name, entry in found.items() if _is_of(entry, data)},
+    )
+
+
+def _is_of(record: dict | None, data: CourseData) -> bool:
+    if record is None:
+        return False
+    return (record["split"], record["profile"]) == (data.fingerprint, data.profile.name)
+
+
+def _estimate(record: dict) -> evaluation.Estimate:
+    return evaluation.Estimate(record["value"], *record["interval"], record["n"])

@@ -198,6 +198,8 @@ def final() -> Experiment:
         budget="final",
         augmentation="heavy",
         learning_rate=5e-4,
+        # Fewer at a time, since larger images take more memory.
+        batch_size=96,
         image_size=128,
         starts_from=longer(),
     )

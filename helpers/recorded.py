@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers import evaluation, results
+from helpers import evaluation, judging, results
 from helpers.course_data import CourseData
 from helpers.experiments import Experiment, run
 
@@ -45,6 +45,24 @@ def look_up(experiment: Experiment, data: CourseData) -> Judged:
         before + records[key]["seconds"] / 60,
         {name: _estimate(entry) for name, entry in found.items() if _is_of(entry, data)},
     )
+
+
+def over_seeds(experiment: Experiment, data: CourseData) -> dict[str, evaluation.Estimate]:
+    """Return how right an experiment is on the sets that choose, over the profile's seeds.
+
+    Returns:
+        {image set: estimate}: the mean accuracy (0-1), the lowest and the highest seed in the place
+        of the interval, and the number of seeds in that of n.
+    """
+    seeds = [
+        look_up(experiment.variant(experiment.name, seed=seed), data).accuracies
+        for seed in data.profile.seeds
+    ]
+    found = {name: [accuracies[name].value for accuracies in seeds] for name in judging.CHOOSE_ON}
+    return {
+        name: evaluation.Estimate(float(np.mean(values)), min(values), max(values), len(values))
+        for name, values in found.items()
+    }
 
 
 def _is_of(record: dict | None, data: CourseData) -> bool:

@@ -23,8 +23,8 @@
 #
 # **You need** nothing from the notebooks before: the images are cleaned and split by the helpers, as
 # `01_inspect` and `02_clean` show step by step.
-# **Time** on two cores: about 2 minutes in the quick profile; in the full profile about 45 minutes, of
-# which the VGG-like network may use 25. A finished training is not run again.
+# **Time** on two cores: about 2 minutes in the quick profile; in the full profile half an hour, most
+# of it for the VGG-like network. A finished training is not run again.
 
 # %% tags=["nbval-ignore-output"]
 COURSE = "git+https://github.com/blood-cells-course/blood-cells-course@v0.1.0"
@@ -38,7 +38,7 @@ if "google.colab" in sys.modules:
 import numpy as np
 import pandas as pd
 
-from helpers import evaluation, figures, networks, recipes, results, training
+from helpers import evaluation, figures, networks, recipes, recorded, results, training
 from helpers.course_data import load_course_data
 from helpers.experiments import load_trained, run
 
@@ -108,8 +108,8 @@ print(by_hand, by_hand == small.get_layer("conv_1").count_params())
 #
 # Settings are the report's: batches of 128, Adam with a learning rate of 0.001, at most 1000 epochs.
 # *Early stopping* ends a training when the validation loss has not improved for five epochs, and
-# puts back the weights of the best one. The profile caps the epochs as well: the table says what
-# ended each training.
+# puts back the weights of the best one. The profile caps the epochs of the slow VGG-like network as
+# well: the table says what ended each training.
 
 # %% tags=["nbval-ignore-output"]
 cnns = recipes.custom_cnns()
@@ -210,16 +210,18 @@ figures.save(figures.bars(excess.round(2), heading, "named / occurs"), "03_exces
 # ## The same network three times
 #
 # A training begins with random weights and draws its batches at random. Another *seed* gives another
-# network. How far apart are they? Where a training is cheap, the full profile repeats it: a difference
-# between two designs should be larger than that between two seeds of one.
+# network. How far apart are they? Where a training is cheap, the full profile repeats it (a repetition
+# that the course's records hold is read from there): a difference between two designs should be larger
+# than that between two seeds of one.
 
 # %% tags=["nbval-ignore-output"]
-seeds = [run(cnns["small_cnn"].variant("small_cnn", seed=s), data) for s in data.profile.seeds]
-for outcome in seeds:
-    results.record_outcome(outcome, data)
-    for split in ("validation", "shifted_validation"):
-        accuracy = evaluation.accuracy(data[split].labels, outcome.logits[split])
-        print(f"seed {outcome.experiment.seed}, {split.replace('_', ' ')}: {accuracy}")
+seeds = {
+    seed: recorded.look_up(cnns["small_cnn"].variant("small_cnn", seed=seed), data)
+    for seed in data.profile.seeds
+}
+for split in ("validation", "shifted_validation"):
+    for seed, outcome in seeds.items():
+        print(f"{split.replace('_', ' ')}, seed {seed}: {outcome.accuracies[split]}")
 
 # %% [markdown]
 # ## Which of the two would you hand in?

@@ -84,7 +84,7 @@ PROFILES = {
         finetune=Budget(None, 15),
         ladder=Budget(None, 6, minutes=30),
         longer=Budget(None, 40, minutes=90),
-        final=Budget(None, 24, minutes=90),
+        final=Budget(None, 20, minutes=90),
         subset=Budget(3000, 8),
         evaluation_images=None,
         seeds=(0, 1, 2),

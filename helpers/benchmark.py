@@ -38,7 +38,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def training_step(jit_compile: bool = False, fused_batch_norm: bool = True) -> float:
+def training_step(jit_compile: bool = False, fuse: bool = True) -> float:
     """Return seconds of one fine-tuning step of the default backbone, after a warm-up step.
 
     Keras 3.15's own "auto" leaves XLA off where TensorFlow sees nothing but a CPU.
@@ -49,7 +49,7 @@ def training_step(jit_compile: bool = False, fused_batch_norm: bool = True) -> f
     from helpers.weights import default_backbone
 
     model = networks.classifier(default_backbone(), 8, pretrained=False)
-    if fused_batch_norm:
+    if fuse:
         fused_batch_norm.fuse(model.get_layer("backbone"))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, jit_compile=jit_compile)
@@ -115,10 +115,10 @@ def duplicates_by_pairs() -> float:
 
 
 WAYS = {
-    "training step, XLA off": lambda: training_step(fused_batch_norm=False),
-    "training step, XLA on": lambda: training_step(jit_compile=True, fused_batch_norm=False),
+    "training step, XLA off": lambda: training_step(fuse=False),
+    "training step, XLA on": lambda: training_step(jit_compile=True, fuse=False),
     "batch normalisation fused": training_step,
-    "batch normalisation as in Keras": lambda: training_step(fused_batch_norm=False),
+    "batch normalisation as in Keras": lambda: training_step(fuse=False),
     "head on cached features": head_on_cached_features,
     "frozen backbone in every epoch": frozen_backbone_every_epoch,
     "duplicates by hash": duplicates_by_hash,

@@ -55,9 +55,8 @@ def record_all(
             this process'.
         source: where the images came from.
     """
-    path = folder(source) / "results.json"
+    here, path = provenance(), folder(source) / "results.json"
     records = {entry["key"]: entry for entry in _read(path)}
-    here = provenance()
     for key, estimate in estimates.items():
         records[key] = {
             "key": key,
@@ -104,7 +103,11 @@ def record_outcome(outcome, data: CourseData) -> None:
         images = digests[name.removesuffix("_seen").removesuffix("_unseen")]
         estimates[key], details[key] = estimate, {**shared, "images_sha256": images}
     record_all(estimates, details, data.source)
-    logits = {name: values.astype(np.float16) for name, values in outcome.logits.items()}
+    # Against their largest: the same probabilities, and float16 hardly makes equals of two classes.
+    logits = {
+        name: (values - values.max(axis=1, keepdims=True)).astype(np.float16)
+        for name, values in outcome.logits.items()
+    }
     store_predictions(experiment.run_name, logits, data.source)
     labels = {name: images.labels.astype(np.uint8) for name, images in data.evaluation_sets.items()}
     store_predictions("labels", labels, data.source)
@@ -148,8 +151,9 @@ def _accuracies(logits: dict[str, np.ndarray], data: CourseData) -> dict[str, ev
         estimates[name] = evaluation.accuracy(labels, answers)
         if name in SHIFT_SEEDS:
             seen = data.seen_only(name)
-            estimates[f"{name}_seen"] = evaluation.accuracy(labels[seen], answers[seen])
-            estimates[f"{name}_unseen"] = evaluation.accuracy(labels[~seen], answers[~seen])
+            for part, rows in (("seen", seen), ("unseen", ~seen)):
+                if rows.any():
+                    estimates[f"{name}_{part}"] = evaluation.accuracy(labels[rows], answers[rows])
     return estimates
 
 

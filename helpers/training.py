@@ -218,7 +218,9 @@ def fit(
             for curve in ("loss", "accuracy"):
                 state[curve].append(float(history[curve][0]))
                 state[f"val_{curve}"].append(float(judged[curve]))
-            if patience is None or state["val_loss"][-1] == min(state["val_loss"]):
+            # A loss that is no number is the worst; the first weights are kept all the same.
+            losses = np.nan_to_num(state["val_loss"], nan=np.inf)
+            if patience is None or losses.argmin() == epoch:
                 state["best_epoch"] = epoch + 1
                 save_weights(model, folder / "best.weights.h5")
         state["seconds"] += time.perf_counter() - started

@@ -375,6 +375,11 @@ def _from_web_mirror(place: str, name: str, md5: str | None) -> Path | None:
             f"BLOODCELLS_MIRROR names {place}, which cannot be reached: "
             "correct it, or unset it to use the official hosts."
         ) from error
+    if not (answer.ok or answer.status_code == 404) or (_is_page(answer) and answer.ok):
+        raise CourseError(
+            f"{place}/{SUMS} cannot be read (status {answer.status_code}), so nothing from this "
+            "mirror can be checked: mend the mirror, or unset BLOODCELLS_MIRROR."
+        )
     listed = _sums(answer.text) if answer.ok else {}
     url = f"{place}/{quote(name)}"
     if name not in listed and not reachable(url):

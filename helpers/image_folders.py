@@ -75,7 +75,7 @@ def read_class_folders(
     try:
         with zipfile.ZipFile(path) as archive:
             return _decode_classes(path.name, *_list_archive(archive, path))
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, EOFError, UnicodeDecodeError) as error:
         raise CourseError(
             f"{path.name} is no zip archive, or a truncated one: get it again."
         ) from error
@@ -273,7 +273,13 @@ def _decode(data: bytes, name: str, is_pbc: bool) -> np.ndarray:
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        upper = np.asarray(image).clip(0, 2**16 - 1).astype(np.uint16) >> 8
+        values = np.asarray(image).clip(0, 2**16 - 1).astype(np.uint16)
+        if values.max() < 2**12:
+            raise ValueError(
+                f"its 16-bit pixels are all below {values.max() + 1}, which would come out black: "
+                "save it as 8-bit"
+            )
+        upper = values >> 8
         image = Image.fromarray(upper.astype(np.uint8))
     elif image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, not 8-bit")

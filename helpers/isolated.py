@@ -190,7 +190,8 @@ def _read(path: Path, name: str) -> np.ndarray:
     if not path.is_file():
         raise CourseError(f"{name} ended its own process too early: let Model.predict return.")
     try:
-        return np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, OSError, OverflowError, EOFError, MemoryError) as error:
         raise CourseError(
             f"{name}: {FAILURES['answer']}; mend model.py and zip it again."

@@ -215,8 +215,9 @@ def freeze_first_layers(backbone: keras.Model, count: int) -> None:
     """
     _check_layer_count(backbone, count)
     backbone.trainable = True
-    for layer in backbone.layers[:count]:
-        layer.trainable = False
+    # Layer by layer: Keras ignores `trainable = True` on a backbone that has it already.
+    for index, layer in enumerate(backbone.layers):
+        layer.trainable = index >= count
 
 
 def freeze_through_block(backbone: keras.Model, block: str) -> None:

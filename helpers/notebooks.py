@@ -90,7 +90,8 @@ def execute(path: Path, target: Path) -> float:
     """Execute a notebook in its folder, write it with outputs to `target`, return the seconds.
 
     Raises:
-        CellExecutionError: if a cell fails; `target` then holds the outputs up to it.
+        CellExecutionError: if a cell fails; `target` then is as it was, and a file "failed-…" in
+            the build folder holds the outputs up to that cell.
     """
     notebook = from_python(path)
     # No progress bars: they would stay in the stored outputs.
@@ -100,11 +101,13 @@ def execute(path: Path, target: Path) -> float:
     started = time.perf_counter()
     try:
         executor.preprocess(notebook, {"metadata": {"path": str(path.parent)}})
-    finally:
-        notebook.metadata[MADE_WITH] = made_with()
-        notebook.metadata.kernelspec = nbformat.from_dict(KERNEL)
-        notebook.metadata.language_info = nbformat.from_dict({"name": "python"})
-        _write(notebook, target)
+    except BaseException:
+        _write(notebook, course.build_folder() / f"failed-{target.name}")
+        raise
+    notebook.metadata[MADE_WITH] = made_with()
+    notebook.metadata.kernelspec = nbformat.from_dict(KERNEL)
+    notebook.metadata.language_info = nbformat.from_dict({"name": "python"})
+    _write(notebook, target)
     return time.perf_counter() - started
 
 

@@ -16,6 +16,7 @@ import inspect
 
 import optuna
 import pandas as pd
+from optuna.trial import TrialState
 
 from helpers import course, evaluation, recipes, results
 from helpers.augment import rand_augment_copies
@@ -77,13 +78,14 @@ def suggest(trial: optuna.Trial) -> dict:
 
 
 def open_study(storage: str | None = None) -> optuna.Study:
-    """Return the study, made with the report's list enqueued if it is new.
+    """Return the study; what is left of the report's list waits in it, interrupted trials again.
 
     Args:
         storage: URL of a database that Optuna can use; None for build/tuning.db.
     """
     # Machines that share a study would otherwise all draw the same places.
-    seed = 0 if storage is None else None
+    is_own = storage is None
+    seed = 0 if is_own else None
     storage = storage or f"sqlite:///{course.build_folder() / 'tuning.db'}"
     study = optuna.create_study(
         storage=storage,
@@ -94,12 +96,17 @@ def open_study(storage: str | None = None) -> optuna.Study:
             seed=seed, n_startup_trials=len(recipes.tuning()) + 2, constant_liar=True
         ),
     )
-    if not study.trials:
-        for experiment in recipes.tuning().values():
+    if is_own:
+        # Nobody else works on this file: what runs in it was interrupted.
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):
+            study.tell(trial.number, state=TrialState.FAIL)
+    waiting = (TrialState.COMPLETE, TrialState.WAITING, TrialState.RUNNING)
+    present = {trial.user_attrs.get("name") for trial in study.get_trials(states=waiting)}
+    for experiment in recipes.tuning().values():
+        if experiment.name not in present:
             study.enqueue_trial(
                 parameters_of(experiment),
                 user_attrs={"name": experiment.name, "list": REPORTED},
-                skip_if_exists=True,
             )
     return study
 
@@ -110,7 +117,7 @@ def run_study(study: optuna.Study, data: CourseData, searched: int) -> None:
     Trials that other machines finish meanwhile count too.
     """
     total = len(recipes.tuning()) + searched
-    complete = (optuna.trial.TrialState.COMPLETE,)
+    complete = (TrialState.COMPLETE,)
 
     def objective(trial: optuna.Trial) -> float:
         experiment = experiment_of(suggest(trial))

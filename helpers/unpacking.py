@@ -1,5 +1,6 @@
 """Unpacks a zip that someone else made: whatever leads out of it or is far too much is refused."""
 
+import lzma
 import re
 import shutil
 import stat
@@ -13,6 +14,12 @@ MAX_FILES = 1000
 MAX_BYTES = 2 * 10**9
 # Weights hardly pack at all, code to a tenth; a bomb packs to a thousandth.
 MAX_RATIO = 500
+
+# What zipfile raises on damaged members, and on names that are no text.
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, UnicodeDecodeError),
+    *(EOFError, NotImplementedError, OSError),
+)
 
 
 def unpack(path: Path, folder: Path) -> None:
@@ -32,7 +39,7 @@ def unpack(path: Path, folder: Path) -> None:
                 _write(archive, member, folder)
     except FileNotFoundError as error:
         raise CourseError(f"{path} is not there: name a submission's zip.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+    except DAMAGED as error:
         raise CourseError(
             f"{path.name} is no zip that can be unpacked ({error}): zip model.py and its weights "
             "again."

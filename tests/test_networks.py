@@ -158,6 +158,16 @@ def test_a_head_on_features_predicts_as_in_the_classifier(images, extra_dense):
     np.testing.assert_allclose(model(images, training=False), expected, atol=1e-5)
 
 
+def test_freezing_less_unfreezes_the_rest(backbone):
+    networks.freeze_through_block(backbone, "block4a")
+    networks.freeze_through_block(backbone, "block1a")
+    assert trainable_names(backbone) & {"block2a_expand_conv", "block4a_expand_conv"} == {
+        "block2a_expand_conv",
+        "block4a_expand_conv",
+    }
+    assert "block1a_dwconv" not in trainable_names(backbone)
+
+
 def test_a_head_of_another_shape_is_refused():
     with pytest.raises(CourseError, match="does not fit"):
         networks.transfer_head(networks.head(1280, CLASSES + 1), lite0_classifier())

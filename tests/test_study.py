@@ -82,3 +82,22 @@ def test_trials_of_another_machine_count(tmp_path, data, trained):
 def test_a_study_without_a_finished_trial_says_so(tmp_path):
     with pytest.raises(course.CourseError, match="No trial of the study has finished yet"):
         study.table(study.open_study(storage(tmp_path)))
+
+
+def test_an_interrupted_trial_of_the_list_runs_again(tmp_path, data, trained, monkeypatch):
+    monkeypatch.setattr(course, "build_folder", lambda: tmp_path)
+    finished = study.run
+
+    def interrupted(experiment, data):
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return finished(experiment, data)
+
+    monkeypatch.setattr(study, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study.run_study(study.open_study(), data, searched=0)
+    monkeypatch.setattr(study, "run", finished)
+    study.run_study(study.open_study(), data, searched=1)
+    names = [name for name, _ in trained]
+    assert set(names[:-1]) == set(recipes.tuning())
+    assert len(names) == len(recipes.tuning()) + 1

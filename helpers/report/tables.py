@@ -74,7 +74,7 @@ class Table:
             texts["md"] += f"\n{self.note}\n"
         for ending, text in texts.items():
             with replaced(folder / f"{self.name}.{ending}") as temporary:
-                temporary.write_text(text)
+                temporary.write_text(text, encoding="utf-8", newline="\n")
 
     def as_json(self) -> dict:
         """Return {"columns": [...], "rows": [[...]], "note": ...} of text."""

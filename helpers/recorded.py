@@ -16,11 +16,17 @@ class Judged:
     Attributes:
         logits: float (N, classes) for each evaluation set.
         minutes: of training, with those of the experiment that it starts from.
+        epochs: how many were trained.
+        best_epoch: the one (from 1) whose weights were kept.
+        train_images: training images an epoch.
         accuracies: as recorded, for each evaluation set and "medmnist_c", where measured.
     """
 
     logits: dict[str, np.ndarray]
     minutes: float
+    epochs: int
+    best_epoch: int
+    train_images: int
     accuracies: dict[str, evaluation.Estimate]
 
 
@@ -43,6 +49,7 @@ def look_up(experiment: Experiment, data: CourseData) -> Judged:
     return Judged(
         results.stored_predictions(experiment.run_name, data.source),
         before + records[key]["seconds"] / 60,
+        *(records[key][name] for name in ("epochs", "best_epoch", "train_images")),
         {name: _estimate(entry) for name, entry in found.items() if _is_of(entry, data)},
     )
 

@@ -11,6 +11,10 @@ LABELS = np.arange(40) % 8
 NAMES = ("validation", "shifted_validation", "test", "shifted_test", "second_acquisition")
 
 
+def judged(minutes, accuracies, found=None):
+    return Judged(found or {}, minutes, 8, 6, 3000, accuracies)
+
+
 def logits(wrong=0):
     """All right but the first `wrong` images."""
     answers = np.eye(8, dtype=np.float16)[LABELS]
@@ -21,8 +25,8 @@ def logits(wrong=0):
 def test_the_table_holds_what_was_measured():
     low, high = evaluation.Estimate(0.8, 0.7, 0.9, 40), evaluation.Estimate(0.9, 0.8, 0.95, 1000)
     steps = {
-        "first": Judged({}, 5.0, {"test": low}),
-        "second": Judged({}, 7.0, {"test": low, "medmnist_c": high}),
+        "first": judged(5.0, {"test": low}),
+        "second": judged(7.0, {"test": low, "medmnist_c": high}),
     }
     table = ladder.table(steps)
     assert list(table.columns) == ["minutes", "clean test", "MedMNIST-C"]
@@ -36,7 +40,7 @@ def test_the_table_holds_what_was_measured():
 def test_each_step_is_tested_against_the_one_before():
     data = {name: ImageSet(np.zeros((40, 1, 1, 3), np.uint8), LABELS) for name in NAMES}
     steps = {
-        str(wrong): Judged({name: logits(wrong) for name in NAMES}, 1.0, {}) for wrong in (12, 2)
+        str(wrong): judged(1.0, {}, {name: logits(wrong) for name in NAMES}) for wrong in (12, 2)
     }
     tests = ladder.paired_tests(steps, data)
     assert list(tests.index) == ["2"]

@@ -39,7 +39,8 @@ def data(tmp_path, monkeypatch):
 
 
 def write_record(data, key, split="split-a", seconds=120.0):
-    details = {key: {"seed": 0, "split": split, "seconds": seconds}}
+    trained = {"epochs": 8, "best_epoch": 6, "train_images": 3000}
+    details = {key: {"seed": 0, "split": split, "seconds": seconds, **trained}}
     results.record_all({key: evaluation.Estimate(0.5, 0.4, 0.6, 40)}, details, data.source)
 
 
@@ -52,7 +53,7 @@ def test_a_recorded_step_is_read_and_not_trained(data, monkeypatch):
     write_record(data, "step-seed0/validation/accuracy")
     results.store_predictions("step-seed0", {"test": logits(4)}, data.source)
     found = recorded.look_up(EXPERIMENT, data)
-    assert found.minutes == 2
+    assert (found.minutes, found.epochs, found.best_epoch) == (2, 8, 6)
     assert "medmnist_c" not in found.accuracies
     assert np.array_equal(found.logits["test"], logits(4))
     write_record(data, "step-seed0/medmnist_c/accuracy")

@@ -250,12 +250,31 @@ def test_differences_over_seeds_are_judged_by_their_interval():
     rng = np.random.default_rng(0)
     right = rng.random((3, 400)) < 0.7
     better = right | (rng.random((3, 400)) < 0.5)
-    assert paired.accuracy_difference(better, right).verdict == "better"
-    assert paired.accuracy_difference(right, better).verdict == "worse"
+    assert paired.accuracy_difference(better, right, 0.0).verdict == "better"
+    assert paired.accuracy_difference(right, better, 0.0).verdict == "worse"
     shuffled = rng.permuted(right, axis=1)
-    found = paired.accuracy_difference(right, shuffled)
+    found = paired.accuracy_difference(right, shuffled, 0.0)
     assert found.verdict == "could be chance"
     assert found.value == pytest.approx(0, abs=1e-9)
+
+
+def test_what_seeds_differ_by_is_no_finding():
+    # Many pairs of the same method: each seed has its own share of right answers.
+    rng = np.random.default_rng(0)
+    shares = rng.normal(0.7, 0.03, (200, 2, 3, 1))
+    right = rng.random((200, 2, 3, 1000)) < shares
+    variance = paired.seed_variance(list(right.mean(axis=-1).reshape(400, 3)))
+    assert variance == pytest.approx(0.03**2 + 0.7 * 0.3 / 1000, rel=0.2)
+    found = [paired.accuracy_difference(*pair, variance).sign != 0 for pair in right]
+    assert np.mean(found) < 0.08
+    blind = [paired.accuracy_difference(*pair, 0.0).sign != 0 for pair in right]
+    assert np.mean(blind) > 0.2
+
+
+def test_a_failed_training_does_not_widen_the_spread_of_seeds():
+    alike = [np.array([0.70, 0.71, 0.72]), np.array([0.69, 0.71, 0.70])]
+    failed = np.array([0.1, 0.5, 0.2])
+    assert paired.seed_variance([*alike, failed]) == pytest.approx(paired.seed_variance(alike))
 
 
 def test_macro_f1_of_seeds_is_the_mean_of_each():

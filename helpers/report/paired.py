@@ -1,6 +1,7 @@
 """Paired comparisons for the report: of single runs, and of several seeds pooled."""
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,14 @@ from helpers.report.records import Records
 
 RESAMPLES = 2000
 LEVEL = 0.05
+NORMAL_95 = 1.96
+# So far below the best (a share of right answers) a training has failed.
+FAILED = 0.1
 
 
 @dataclass(frozen=True)
 class Difference:
-    """First minus second, a score in 0-1, with its 95 % bootstrap interval over images."""
+    """First minus second, a score in 0-1, with its 95 % interval over images and seeds."""
 
     value: float
     low: float
@@ -31,22 +35,36 @@ class Difference:
         return {1: "better", -1: "worse", 0: "could be chance"}[self.sign]
 
 
-def accuracy_difference(first: np.ndarray, second: np.ndarray) -> Difference:
+def accuracy_difference(first: np.ndarray, second: np.ndarray, seed_variance: float) -> Difference:
     """Return the difference in accuracy of two experiments with several seeds, on the same images.
 
-    Each image counts once, with its share of right seeds, and images are drawn anew: the seeds
-    stay, so the interval is for these seeds. Images, not pairs of image and seed, are what is
-    drawn, since one image's seeds are right or wrong together.
+    Two sources of chance add up. Other images: each counts once, with its share of right seeds,
+    since one image's seeds are right or wrong together. Other seeds: their variance, over the
+    number of seeds of either experiment.
 
     Args:
         first: bool (seeds, N), which images each seed gets right.
         second: bool (other seeds, N).
-
-    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 13 (percentile interval).
+        seed_variance: of one seed's accuracy, see `seed_variance`.
     """
     by_image = first.mean(axis=0) - second.mean(axis=0)
-    samples = _draws(len(by_image)) @ by_image / len(by_image)
-    return _difference(by_image.mean(), samples)
+    of_images = by_image.var(ddof=1) / len(by_image)
+    return _difference(by_image.mean(), of_images, seed_variance, len(first), len(second))
+
+
+def seed_variance(scores: Iterable[np.ndarray]) -> float:
+    """Return the variance of a score (0-1) between seeds, pooled over experiments.
+
+    Three seeds of one experiment say little; those of many alike experiments say enough. One that
+    lies more than FAILED below the best is another thing, a training that fails, and left out.
+
+    Args:
+        scores: float (seeds,) for each experiment, with two seeds or more.
+    """
+    several = [values for values in scores if len(values) > 1]
+    best = max(values.mean() for values in several)
+    alike = [values for values in several if values.mean() > best - FAILED]
+    return sum(((v - v.mean()) ** 2).sum() for v in alike) / sum(len(v) - 1 for v in alike)
 
 
 def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -65,14 +83,20 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     return (2 * hits / np.maximum(totals, 1)).mean(axis=(0, 2))
 
 
-def macro_f1_difference(first: np.ndarray, second: np.ndarray) -> Difference:
-    """Return the difference of two results of `macro_f1` on the same labels."""
-    return _difference(first[0] - second[0], first[1:] - second[1:])
+def macro_f1_difference(
+    first: np.ndarray, second: np.ndarray, seed_variance: float, seeds: tuple[int, int]
+) -> Difference:
+    """Return the difference of two results of `macro_f1` on the same labels.
 
+    Args:
+        first, second: from `macro_f1`; their spread over redrawn images is a bootstrap's.
+        seed_variance: of one seed's macro F1, see `seed_variance`.
+        seeds: how many each has.
 
-def pooled(records: Records, first: str, second: str, images: str) -> Difference:
-    """Return `accuracy_difference` of two experiments over all their seeds."""
-    return accuracy_difference(records.right(first, images), records.right(second, images))
+    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 13.
+    """
+    of_images = (first[1:] - second[1:]).var(ddof=1)
+    return _difference(first[0] - second[0], of_images, seed_variance, *seeds)
 
 
 def paired(records: Records, first: str, second: str, images: str) -> evaluation.PairedTest:
@@ -88,6 +112,9 @@ def _draws(n: int) -> np.ndarray:
     return rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float32)
 
 
-def _difference(value: float, samples: np.ndarray) -> Difference:
-    low, high = np.percentile(samples, [2.5, 97.5])
-    return Difference(float(value), float(low), float(high))
+def _difference(
+    value: float, of_images: float, of_seeds: float, first_seeds: int, second_seeds: int
+) -> Difference:
+    error = np.sqrt(of_images + of_seeds * (1 / first_seeds + 1 / second_seeds))
+    reach = float(NORMAL_95 * error)
+    return Difference(float(value), float(value) - reach, float(value) + reach)

@@ -12,7 +12,13 @@ from helpers import evaluation
 from helpers.dataset import CLASS_NAMES
 from helpers.evaluation import Estimate
 from helpers.files import replaced
-from helpers.report.paired import Difference, macro_f1, macro_f1_difference, pooled
+from helpers.report.paired import (
+    Difference,
+    accuracy_difference,
+    macro_f1,
+    macro_f1_difference,
+    seed_variance,
+)
 from helpers.report.records import (
     BACKBONES,
     CHOOSING_SETS,
@@ -270,14 +276,18 @@ def difference(
     records: Records, first: str, second: str, images: str, metric: str = "accuracy"
 ) -> Difference:
     """Return the difference of two experiments over all their seeds, by accuracy or macro F1."""
+    alike = REMEDIES if metric == "macro F1" else (*TRIALS, *REMEDIES)
+    variance = seed_variance(scores(records, name, images, metric) for name in alike)
     if metric == "accuracy":
-        return pooled(records, first, second, images)
+        rights = (records.right(name, images) for name in (first, second))
+        return accuracy_difference(*rights, variance)
     labels = records.labels[images]
     resampled = [
         macro_f1(labels, records.predicted(name, images), len(CLASS_NAMES))
         for name in (first, second)
     ]
-    return macro_f1_difference(*resampled)
+    seeds = tuple(len(records.seeds(name, images)) for name in (first, second))
+    return macro_f1_difference(*resampled, variance, seeds)
 
 
 def per_class(records: Records) -> Table:

@@ -1,12 +1,23 @@
 """Where the course keeps its files, and how much a run does (its profile)."""
 
 import os
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 
 class CourseError(Exception):
     """Something a reader can mend: one sentence that says what was wrong, where, and what to do."""
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Run a command and exit: a CourseError becomes one sentence on stderr and exit status 1."""
+    try:
+        sys.exit(main())
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,11 @@ def freeze(data: CourseData) -> dict:
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the file anew, from this run's images."""
     with replaced(path()) as temporary:
         temporary.write_text(json.dumps(freeze(load_course_data()), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    course.run_command(main)

@@ -7,6 +7,7 @@ Commands:
 
 import argparse
 
+from helpers import course
 from helpers.course import CourseError
 from helpers.experiments import Experiment, run
 from helpers.weights import default_backbone
@@ -286,10 +287,9 @@ def main() -> None:
     if arguments.command == "list":
         print("\n".join(catalogue()))
         return
-    try:
-        experiments = {name: find(name) for name in arguments.names}
-    except CourseError as error:
-        parser.error(str(error))
+    if not arguments.names:
+        parser.error("run needs the NAME of an experiment; list prints them all")
+    experiments = {name: find(name) for name in arguments.names}
     data = load_course_data()
     for seed in arguments.seeds:
         for name in arguments.names:
@@ -303,4 +303,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    course.run_command(main)

@@ -83,14 +83,15 @@ def load(name: str = DEFAULT) -> keras.Model:
             other weights than those of its card or layers that are not Keras' own.
     """
     found, folder = card(name), _top() / name
-    weights = _read(folder / WEIGHTS)
-    if hashlib.sha256(weights).hexdigest() != found["weights"]["sha256"]:
-        raise CourseError(
-            f"{WEIGHTS} of the released model {name!r} is not the file that its {CARD} names "
-            "(another SHA-256): restore both from git."
-        )
+    files = {file: _read(folder / file) for file in (NETWORK, WEIGHTS)}
+    for file, content in files.items():
+        if hashlib.sha256(content).hexdigest() != found["sha256"].get(file):
+            raise CourseError(
+                f"{file} of the released model {name!r} is not the file that its {CARD} names "
+                "(another SHA-256): restore both from git."
+            )
     try:
-        return _assembled(_read(folder / NETWORK), weights, len(found["class_names"]))
+        return _assembled(*files.values(), len(found["class_names"]))
     except CourseError as error:
         raise CourseError(
             f"The released model {name!r} cannot be loaded: {error} Restore it from git."
@@ -135,7 +136,7 @@ def card(name: str = DEFAULT) -> dict:
         found = json.loads(_read(path))
         if not found["temperature"] > 0 or not found["class_names"] or not found["experiment"]:
             raise ValueError("an empty entry")
-        _ = found["weights"]["sha256"]
+        _ = found["sha256"][NETWORK], found["sha256"][WEIGHTS]
     except (KeyError, TypeError, ValueError) as error:
         raise CourseError(
             f"{CARD} of the released model {name!r} is no model's card ({error}): "
@@ -176,13 +177,11 @@ def write(model: keras.Model, name: str, card: dict) -> Path:
         raise CourseError(
             f"{name!r} is no name for a released model: use small letters, digits and underscores."
         )
-    weights = _half_weights(model)
-    sha256 = hashlib.sha256(weights).hexdigest()
-    card = {"name": name, **card, "weights": {"sha256": sha256, "bytes": len(weights)}}
+    files = {NETWORK: submission.network_file(model), WEIGHTS: _half_weights(model)}
+    sha256 = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+    card = {"name": name, **card, "sha256": sha256, "bytes": len(files[WEIGHTS])}
     # The card comes last: until it is there, its SHA-256 tells that the release is not whole.
-    files = {
-        NETWORK: submission.network_file(model),
-        WEIGHTS: weights,
+    files |= {
         CARD_PAGE: _page(card).encode(),
         CARD: json.dumps(card, indent=1).encode() + b"\n",
     }
@@ -519,10 +518,8 @@ setting means: `helpers/experiments.py`.
 
 
 def _files_text(card: dict) -> str:
-    weights = card["weights"]
-    return (
-        f"SHA-256 of `{WEIGHTS}` ({weights['bytes'] / 1e6:.1f} MB, float16):\n`{weights['sha256']}`"
-    )
+    listed = "\n".join(f"- `{file}`: `{value}`" for file, value in card["sha256"].items())
+    return f"SHA-256 (the weights are float16, {card['bytes'] / 1e6:.1f} MB):\n\n{listed}"
 
 
 def main(arguments: list[str] | None = None) -> int:

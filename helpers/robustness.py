@@ -13,8 +13,7 @@ import helpers.quiet_tensorflow  # noqa: F401
 import keras
 import numpy as np
 
-from helpers import corruptions, evaluation, recipes, results, splits, training
-from helpers.course import CourseError
+from helpers import corruptions, course, evaluation, recipes, results, splits, training
 from helpers.course_data import CourseData, ImageSet
 from helpers.experiments import Experiment, load_trained, run
 from helpers.files import replaced
@@ -101,15 +100,11 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description="Score experiments on MedMNIST-C's corruptions.")
     parser.add_argument("names", nargs="+", metavar="NAME")
-    named = parser.parse_args().names
-    try:
-        trained = [recipes.find(name) for name in named]
-    except CourseError as error:
-        parser.error(str(error))
+    trained = [recipes.find(name) for name in parser.parse_args().names]
     scores = record(trained, load_course_data())
     for name, estimate in scores.items():
         print(f"{name}: MedMNIST-C {estimate['medmnist_c']}")
 
 
 if __name__ == "__main__":
-    main()
+    course.run_command(main)

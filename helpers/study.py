@@ -170,11 +170,8 @@ def main() -> None:
     study = open_study(arguments.storage)
     if arguments.command == "run":
         run_study(study, load_course_data(), arguments.trials)
-    try:
-        print(table(study).to_string())
-    except CourseError as error:
-        parser.error(str(error))
+    print(table(study).to_string())
 
 
 if __name__ == "__main__":
-    main()
+    course.run_command(main)

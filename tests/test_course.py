@@ -59,3 +59,13 @@ def test_a_folder_in_the_place_of_a_file_is_one_sentence(tmp_path):
     refused = pytest.raises(course.CourseError, match="could not be written")
     with refused, replaced(tmp_path / "data" / "images.npy"):
         pass
+
+
+def test_a_command_says_a_course_error_in_one_sentence(capsys):
+    def main():
+        raise course.CourseError("No images: name a folder.")
+
+    with pytest.raises(SystemExit) as ended:
+        course.run_command(main)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "No images: name a folder.\n"

@@ -24,7 +24,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (20, 96, 96, 3), dtype=np.uin
 LABELS = np.repeat(np.arange(8), 5)
 
 # Without these entries a card is of no use.
-NEEDED = ("class_names", "temperature", "experiment", "weights")
+NEEDED = ("class_names", "temperature", "experiment", "sha256")
 
 
 def network(classes: int = 8, *extra: layers.Layer) -> keras.Model:
@@ -116,6 +116,13 @@ def edit_card(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def sign(folder: Path) -> None:
+    """Let the card name the files as they are now, as a forger would."""
+    files = ("network.json", "weights.npz")
+    digests = {f: hashlib.sha256((folder / f).read_bytes()).hexdigest() for f in files}
+    edit_card(folder, sha256=digests)
+
+
 def test_a_released_network_answers_like_the_one_that_was_written(model, models, card):
     release.write(model, "toy", card)
     loaded = release.load("toy")
@@ -149,12 +156,12 @@ def test_weights_are_halves_but_for_counters_and_what_is_too_large(model, models
     np.testing.assert_array_equal(release.load("toy").get_weights()[3], np.full((48, 8), 1e5))
 
 
-def test_the_card_names_the_file_of_weights_by_its_hash(model, models, card):
+def test_the_card_names_the_files_by_their_hashes(model, models, card):
     folder = release.write(model, "toy", card)
-    weights = (folder / "weights.npz").read_bytes()
-    sha256 = hashlib.sha256(weights).hexdigest()
-    assert release.card("toy")["weights"] == {"sha256": sha256, "bytes": len(weights)}
-    assert sha256 in (folder / "CARD.md").read_text()
+    for file, sha256 in release.card("toy")["sha256"].items():
+        assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == sha256
+        assert sha256 in (folder / "CARD.md").read_text()
+    assert set(release.card("toy")["sha256"]) == {"network.json", "weights.npz"}
 
 
 def test_the_card_copies_the_records_and_nothing_else(card, records):
@@ -280,6 +287,12 @@ def test_other_images_than_the_released_networks_train_one_of_their_own(
     assert asked == [(recipes.fine_tuned(), drawn), (recipes.fine_tuned(), others)]
 
 
+def test_where_no_model_is_released_one_is_trained(models, data, monkeypatch, capsys):
+    monkeypatch.setattr(experiments, "load_trained", lambda *given: "new")
+    assert release.load_or_train("fine_tuned", data) == "new"
+    assert "fine_tuned: trained here on" in capsys.readouterr().out
+
+
 def test_an_unknown_name_lists_the_known_ones(model, models, card):
     with pytest.raises(CourseError, match=r"no released model 'final' .* none yet"):
         release.load()
@@ -296,8 +309,9 @@ def test_a_missing_file_is_named(file, model, models, card):
         release.load("toy")
 
 
-def test_altered_weights_are_refused(model, models, card):
-    path = release.write(model, "toy", card) / "weights.npz"
+@pytest.mark.parametrize("file", ["weights.npz", "network.json"])
+def test_an_altered_file_is_refused(file, model, models, card):
+    path = release.write(model, "toy", card) / file
     content = bytearray(path.read_bytes())
     content[200] ^= 1
     path.write_bytes(content)
@@ -315,7 +329,7 @@ def pickled() -> bytes:
 def test_weights_that_are_none_are_refused(content, model, models, card):
     folder = release.write(model, "toy", card)
     (folder / "weights.npz").write_bytes(content)
-    edit_card(folder, weights={"sha256": hashlib.sha256(content).hexdigest(), "bytes": 0})
+    sign(folder)
     with pytest.raises(CourseError, match=r"'toy' cannot be loaded: weights.npz .* do not fit"):
         release.load("toy")
 
@@ -328,6 +342,7 @@ def test_what_does_not_fit_is_refused(model, models, card):
     release.write(model, "toy", card)
     other = release.write(network(5), "five", {**card, "class_names": list("abcde")})
     (folder / "network.json").write_bytes((other / "network.json").read_bytes())
+    sign(folder)
     with pytest.raises(CourseError, match="do not fit each other"):
         release.load("toy")
 
@@ -350,6 +365,7 @@ def test_layers_that_are_not_kerass_own_are_refused(part, model, models, card):
     description = json.loads(path.read_text())
     description["config"]["layers"].insert(2, part)
     path.write_text(json.dumps(description))
+    sign(path.parent)
     with pytest.raises(CourseError, match="holds code of its own"):
         release.load("toy")
     own = network(8, layers.Lambda(lambda x: x, output_shape=(4, 4, 3), name="own"))
@@ -373,6 +389,7 @@ def test_a_description_that_is_none_is_refused(model, models, card):
     path = release.write(model, "toy", card) / "network.json"
     for text in ("", "[]", '{"class_name": "Dense", "module": "keras.layers"}'):
         path.write_text(text)
+        sign(path.parent)
         with pytest.raises(CourseError, match="'toy' cannot be loaded"):
             release.load("toy")
 

@@ -197,16 +197,12 @@ def test_without_an_experiment_the_command_packs_the_released_model(
         "class_names": list(CLASS_NAMES),
         "temperature": 1.0,
         "experiment": {"name": "toy"},
-        "weights": {"sha256": ""},
     }
     (tmp_path / "models" / "final").mkdir(parents=True)
     halves = submission.weights_file([w.astype(np.float16) for w in model.get_weights()])
-    card["weights"]["sha256"] = hashlib.sha256(halves).hexdigest()
-    for name, content in {
-        "network.json": submission.network_file(model),
-        "weights.npz": halves,
-        "card.json": json.dumps(card).encode(),
-    }.items():
+    files = {"network.json": submission.network_file(model), "weights.npz": halves}
+    card["sha256"] = {f: hashlib.sha256(content).hexdigest() for f, content in files.items()}
+    for name, content in {**files, "card.json": json.dumps(card).encode()}.items():
         (tmp_path / "models" / "final" / name).write_bytes(content)
     assert submission.main([]) == 0
     first = (tmp_path / "submission.zip").read_bytes()

@@ -125,7 +125,7 @@ class Outcome:
         peak_memory: most memory of the training process, MiB; None on Windows.
         provenance: of the code and machine that trained it, see `provenance.provenance`.
         logits: float32 (N, classes) for each evaluation set.
-        weights_path: the best weights, a Keras .weights.h5 file.
+        weights_path: the best weights, a Keras .weights.h5 file in a folder named by `identity`.
     """
 
     experiment: Experiment
@@ -451,13 +451,21 @@ def _backbone(network: str, image_size: int) -> keras.Model:
 
 
 def _folder(experiment: Experiment, data: CourseData) -> Path:
+    return course.build_folder() / "cache" / "experiments" / identity(experiment, data)
+
+
+def identity(experiment: Experiment, data: CourseData) -> str:
+    """Return the experiment's name and a digest of all that its outcome depends on.
+
+    That is its settings, RECIPE, the profile's caps, the images, and what it starts from.
+    """
     budget = _budget(experiment, data)
     minutes = budget.minutes or data.profile.training_minutes
     caps = (budget.train_images, budget.max_epochs, minutes)
     before = experiment.starts_from
-    first = () if before is None else (_folder(before, data).name,)
+    first = () if before is None else (identity(before, data),)
     key = _digest(RECIPE, _description(experiment), *caps, data.fingerprint, *first)
-    return course.build_folder() / "cache" / "experiments" / f"{experiment.name}-{key}"
+    return f"{experiment.name}-{key}"
 
 
 def _description(experiment: Experiment) -> str:

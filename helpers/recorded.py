@@ -6,7 +6,7 @@ import numpy as np
 
 from helpers import evaluation, judging, results
 from helpers.course_data import CourseData
-from helpers.experiments import Experiment, run
+from helpers.experiments import Experiment, identity, run
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,20 @@ class Judged:
 def look_up(experiment: Experiment, data: CourseData) -> Judged:
     """Return what an experiment reached, from its records if they are of these images, else anew.
 
-    A record counts if its split and profile are this run's: the logits stored beside it then say
-    all that the network would, and nothing is trained.
+    A record counts if it is of the same settings, caps and images (`experiments.identity`): the
+    logits stored beside it then say all that the network would, and nothing is trained.
     """
-    records = {entry["key"]: entry for entry in results.read(data.source)}
-    key = f"{experiment.run_name}/validation/accuracy"
-    if not _is_of(records.get(key), data):
+    found = _records(experiment, data)
+    if "validation" not in found:
         results.record_outcome(run(experiment, data), data)
-        records = {entry["key"]: entry for entry in results.read(data.source)}
-    found = {
-        name: records.get(f"{experiment.run_name}/{name}/accuracy")
-        for name in (*data.evaluation_sets, "medmnist_c")
-    }
+        found = _records(experiment, data)
+    training = found["validation"]
     before = look_up(experiment.starts_from, data).minutes if experiment.starts_from else 0
     return Judged(
         results.stored_predictions(experiment.run_name, data.source),
-        before + records[key]["seconds"] / 60,
-        *(records[key][name] for name in ("epochs", "best_epoch", "train_images")),
-        {name: _estimate(entry) for name, entry in found.items() if _is_of(entry, data)},
+        before + training["seconds"] / 60,
+        *(training[name] for name in ("epochs", "best_epoch", "train_images")),
+        {name: _estimate(entry) for name, entry in found.items()},
     )
 
 
@@ -72,10 +68,18 @@ def over_seeds(experiment: Experiment, data: CourseData) -> dict[str, evaluation
     }
 
 
-def _is_of(record: dict | None, data: CourseData) -> bool:
-    if record is None:
-        return False
-    return (record["split"], record["profile"]) == (data.fingerprint, data.profile.name)
+def _records(experiment: Experiment, data: CourseData) -> dict[str, dict]:
+    """Return the experiment's records by image set, those of other settings or images left out."""
+    wanted = identity(experiment, data)
+    keys = {
+        f"{experiment.run_name}/{name}/accuracy": name
+        for name in (*data.evaluation_sets, "medmnist_c")
+    }
+    return {
+        keys[entry["key"]]: entry
+        for entry in results.read(data.source)
+        if entry["key"] in keys and entry.get("identity") == wanted
+    }
 
 
 def _estimate(record: dict) -> evaluation.Estimate:

@@ -89,6 +89,7 @@ def record_outcome(outcome, data: CourseData) -> None:
     shared = {
         "seed": experiment.seed,
         "split": data.fingerprint,
+        "identity": outcome.weights_path.parent.name,
         "seconds": outcome.seconds,
         "epochs": outcome.epochs,
         "best_epoch": outcome.best_epoch,

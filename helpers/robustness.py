@@ -15,7 +15,7 @@ import numpy as np
 
 from helpers import corruptions, course, evaluation, recipes, results, splits, training
 from helpers.course_data import CourseData, ImageSet
-from helpers.experiments import Experiment, load_trained, run
+from helpers.experiments import Experiment, identity, load_trained, run
 from helpers.files import replaced
 
 IMAGES = 1000
@@ -75,8 +75,13 @@ def record(trained: list[Experiment], data: CourseData) -> dict[str, dict]:
             f"{experiment.run_name}/{name}/accuracy": estimate
             for name, estimate in scores[experiment.run_name].items()
         }
-        made = run(experiment, data).provenance
-        shared = {"seed": experiment.seed, "split": data.fingerprint, "seconds": None, **made}
+        shared = {
+            "seed": experiment.seed,
+            "split": data.fingerprint,
+            "identity": identity(experiment, data),
+            "seconds": None,
+            **run(experiment, data).provenance,
+        }
         results.record_all(found, dict.fromkeys(found, shared), data.source)
         arrays = {"predictions": predictions, "labels": labels.astype(np.uint8)}
         results.store_predictions(f"{experiment.run_name}-medmnist_c", arrays, data.source)

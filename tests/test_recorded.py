@@ -7,7 +7,7 @@ import pytest
 
 from helpers import course, evaluation, recorded, results
 from helpers.course_data import ImageSet
-from helpers.experiments import Experiment
+from helpers.experiments import Experiment, identity
 
 LABELS = np.arange(40) % 8
 EXPERIMENT = Experiment("step", "small_cnn", "scratch")
@@ -38,9 +38,10 @@ def data(tmp_path, monkeypatch):
     return Data(sets=sets, source=source, fingerprint="split-a", profile=course.profile())
 
 
-def write_record(data, key, split="split-a", seconds=120.0):
+def write_record(data, key, experiment=EXPERIMENT, seconds=120.0):
     trained = {"epochs": 8, "best_epoch": 6, "train_images": 3000}
-    details = {key: {"seed": 0, "split": split, "seconds": seconds, **trained}}
+    made = {"identity": identity(experiment, data), "split": data.fingerprint, "seed": 0}
+    details = {key: {**made, "seconds": seconds, **trained}}
     results.record_all({key: evaluation.Estimate(0.5, 0.4, 0.6, 40)}, details, data.source)
 
 
@@ -62,11 +63,19 @@ def test_a_recorded_step_is_read_and_not_trained(data, monkeypatch):
     )
 
 
-def test_records_of_another_split_are_not_believed(data, monkeypatch):
-    write_record(data, "step-seed0/validation/accuracy", split="split-b")
+def test_records_of_other_images_are_not_believed(data, monkeypatch):
+    write_record(data, "step-seed0/validation/accuracy")
     monkeypatch.setattr(recorded, "run", never)
+    data.fingerprint = "split-b"
     with pytest.raises(AssertionError, match="trained"):
         recorded.look_up(EXPERIMENT, data)
+
+
+def test_records_of_other_settings_under_the_same_name_are_not_believed(data, monkeypatch):
+    write_record(data, "step-seed0/validation/accuracy")
+    monkeypatch.setattr(recorded, "run", never)
+    with pytest.raises(AssertionError, match="trained"):
+        recorded.look_up(EXPERIMENT.variant("step", learning_rate=1e-4), data)
 
 
 def test_a_record_without_its_predictions_is_one_sentence(data):
@@ -78,7 +87,8 @@ def test_a_record_without_its_predictions_is_one_sentence(data):
 def test_the_minutes_of_what_it_starts_from_count(data, monkeypatch):
     monkeypatch.setattr(recorded, "run", never)
     second = EXPERIMENT.variant("second", starts_from=EXPERIMENT)
-    for name, seconds in (("step", 120.0), ("second", 60.0)):
-        write_record(data, f"{name}-seed0/validation/accuracy", seconds=seconds)
-        results.store_predictions(f"{name}-seed0", {"test": logits(4)}, data.source)
+    for experiment, seconds in ((EXPERIMENT, 120.0), (second, 60.0)):
+        key = f"{experiment.run_name}/validation/accuracy"
+        write_record(data, key, experiment, seconds)
+        results.store_predictions(experiment.run_name, {"test": logits(4)}, data.source)
     assert recorded.look_up(second, data).minutes == 3

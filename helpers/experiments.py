@@ -62,7 +62,6 @@ class Experiment:
         batch_size: images a training step.
         dropout: share of pooled features dropped before the output.
         l2: the report's lambda, on the head's kernels.
-        l2_backbone: apply l2 to the backbone's kernels too.
         extra_dense: units of a dense layer with batch normalisation before the output, or None.
         patience: epochs without a better validation loss before early stopping; None to train
             through the budget and keep the last epoch's weights.
@@ -90,7 +89,6 @@ class Experiment:
     batch_size: int = 128
     dropout: float = 0.3
     l2: float = 0.0
-    l2_backbone: bool = False
     extra_dense: int | None = None
     patience: int | None = 5
     image_size: int = IMAGE_SIZE
@@ -323,7 +321,7 @@ def _structure(experiment: Experiment) -> str:
     """Return what of an experiment its compiled network depends on, as JSON."""
     names = [
         *("network", "freeze", "freeze_batch_norm", "optimizer", "learning_rate"),
-        *("dropout", "l2", "l2_backbone", "extra_dense", "image_size"),
+        *("dropout", "l2", "extra_dense", "image_size"),
         *("schedule", "mix", "label_smoothing", "ema"),
     ]
     return json.dumps({name: getattr(experiment, name) for name in names})
@@ -385,8 +383,6 @@ def new_network(experiment: Experiment, classes: int, pretrained: bool = True) -
         networks.freeze_through_block(backbone, experiment.freeze)
     if experiment.freeze_batch_norm:
         networks.freeze_batch_norm(backbone)
-    if experiment.l2_backbone:
-        networks.add_l2(backbone, experiment.l2)
     return model
 
 

@@ -3,7 +3,7 @@
 Of logits and images alone, without TensorFlow.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -19,45 +19,6 @@ SEEN, UNSEEN, UNALTERED = "a training counterpart", "no counterpart", "unaltered
 
 # Before t-SNE, as its authors advise (van der Maaten & Hinton 2008, JMLR 9:2579).
 COMPONENTS = 50
-
-
-def accuracy_by_operation(
-    labels: np.ndarray, logits: np.ndarray, chains: Sequence[tuple[str, ...]]
-) -> pd.DataFrame:
-    """Return how images fare whose chain of changes holds an operation, the hardest effect first.
-
-    Who compares images with and without an operation compares more than that: a chain that holds it
-    is longer on average, and a chain without it holds another of its family instead. "drop" is that
-    plain comparison. "effect" holds the other operations fixed: least squares of 'right' (0 or 1)
-    on which operations the chain holds, with White's interval.
-
-    Args:
-        labels: int (N,) of a shifted set.
-        logits: float (N, classes).
-        chains: the operations of each image, `shifts.chains(N, SHIFT_SEEDS[name])`.
-
-    Returns:
-        A row an operation that occurs: "family", "kind" (SEEN or UNSEEN), "images" with it,
-        their "accuracy" with "low" and "high" (Wilson's 95 % interval), "drop" (accuracy with minus
-        accuracy without it), and "effect", "effect low", "effect high" (95 %), all 0-1 or, of
-        differences, -1 to 1.
-
-    Source: White 1980, Econometrica 48:817 (intervals for errors that vary).
-    """
-    right = logits.argmax(axis=1) == labels
-    holds = pd.DataFrame({name: [name in c for c in chains] for name in shifts.OPERATIONS})
-    holds = holds.loc[:, holds.any()]
-    effects, errors = _effects(holds.to_numpy(), right)
-    rows = {}
-    for (name, held), effect, error in zip(holds.items(), effects, errors, strict=True):
-        with_it = held.to_numpy()
-        rows[name] = _row(name, right[with_it]) | {
-            "drop": right[with_it].mean() - right[~with_it].mean(),
-            "effect": effect,
-            "effect low": effect - 1.96 * error,
-            "effect high": effect + 1.96 * error,
-        }
-    return _table(rows).sort_values("effect")
 
 
 def single_operation_accuracy(
@@ -201,18 +162,3 @@ def _row(name: str, right: np.ndarray) -> dict:
 
 def _table(rows: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("operation")
-
-
-def _effects(holds: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each operation's effect on the share that is right, and its standard error.
-
-    Args:
-        holds: bool (N, operations).
-        right: bool (N,).
-    """
-    design = np.column_stack([np.ones(len(holds)), holds])
-    inverse = np.linalg.pinv(design)
-    effects = inverse @ right
-    residuals = right - design @ effects
-    errors = np.sqrt((inverse**2) @ residuals**2)
-    return effects[1:], errors[1:]

@@ -59,8 +59,7 @@ def operations(tables: dict[str, pd.DataFrame], heading: str) -> Figure:
     Args:
         tables: for each model, by its title, in order of time ("before", "after"): a row an
             operation with "kind", "accuracy", "low" and "high", as
-            `explanation.single_operation_accuracy` and `accuracy_by_operation` return them; all of
-            the same operations.
+            `explanation.single_operation_accuracy` returns them; all of the same operations.
         heading: what was found.
     """
     first = next(iter(tables.values())).sort_values("accuracy", kind="stable")

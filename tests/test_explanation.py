@@ -1,7 +1,6 @@
 """What breaks a model is found where it was put."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from helpers import explanation, shifts
@@ -10,67 +9,6 @@ from helpers.course_data import ImageSet
 
 def logits_for(predictions: np.ndarray, classes: int = 3) -> np.ndarray:
     return np.eye(classes, dtype=np.float32)[predictions]
-
-
-@pytest.fixture(scope="module")
-def broken_by_stripes() -> tuple[pd.DataFrame, list[tuple[str, ...]]]:
-    """Return the table of a model that errs if and only if a chain holds stripes."""
-    chains = shifts.chains(2000, seed=4)
-    wrong = np.array(["stripes" in chain for chain in chains])
-    logits = logits_for(wrong.astype(int))
-    return explanation.accuracy_by_operation(np.zeros(2000, int), logits, chains), chains
-
-
-def test_the_operation_that_breaks_a_model_comes_first(broken_by_stripes):
-    table, chains = broken_by_stripes
-    assert table.index[0] == "stripes"
-    stripes = table.loc["stripes"]
-    assert stripes["images"] == sum("stripes" in chain for chain in chains)
-    assert (stripes["accuracy"], stripes["low"]) == (0, 0)
-    assert stripes["high"] > 0
-    assert (stripes["family"], stripes["kind"]) == ("occlusion", explanation.UNSEEN)
-    assert stripes["drop"] == pytest.approx(-1)
-    assert table.loc["cutout", "kind"] == explanation.SEEN
-    assert len(table) == len(shifts.OPERATIONS)
-
-
-def test_the_effect_is_not_fooled_by_what_else_a_chain_holds(broken_by_stripes):
-    table, _ = broken_by_stripes
-    # No cutout beside stripes in one chain, so images with cutout look better than those without.
-    assert table.loc["cutout", "drop"] > 0.1
-    np.testing.assert_allclose(table["effect"], [-1] + [0] * (len(table) - 1), atol=1e-9)
-
-
-def test_intervals_of_effects_hold_the_truth_of_a_noisy_model():
-    chains = shifts.chains(3000, seed=5)
-    costs = {"stripes": 0.3, "hue": 0.1}
-    rng = np.random.default_rng(0)
-    chance = np.array([0.9 - sum(costs.get(name, 0) for name in chain) for chain in chains])
-    logits = logits_for((rng.random(3000) > chance).astype(int))
-    table = explanation.accuracy_by_operation(np.zeros(3000, int), logits, chains)
-    truth = -pd.Series(costs).reindex(table.index).fillna(0)
-    inside = (table["effect low"] < truth) & (truth < table["effect high"])
-    assert inside.sum() >= len(table) - 3
-
-
-def test_the_interval_of_an_effect_is_that_of_a_difference_of_two_shares():
-    chains = [("flip",)] * 200 + [()] * 100
-    wrong = np.r_[np.arange(200) < 80, np.arange(100) < 10]
-    logits = logits_for(wrong.astype(int))
-    flip = explanation.accuracy_by_operation(np.zeros(300, int), logits, chains).loc["flip"]
-    half = 1.96 * np.sqrt(0.6 * 0.4 / 200 + 0.9 * 0.1 / 100)
-    assert flip["effect"] == pytest.approx(-0.3)
-    assert flip["effect low"] == pytest.approx(-0.3 - half)
-    assert flip["effect high"] == pytest.approx(-0.3 + half)
-
-
-def test_operations_that_do_not_occur_are_left_out():
-    chains = [("flip", "blur"), ("blur", "flip"), ("flip", "noise"), ("hue", "noise")]
-    table = explanation.accuracy_by_operation(
-        np.zeros(4, int), logits_for(np.zeros(4, int)), chains
-    )
-    assert set(table.index) == {"flip", "blur", "noise", "hue"}
-    assert table.loc["flip", "images"] == 3
 
 
 def test_single_operations_are_judged_on_one_fixed_sample():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from helpers import course, evaluation
 from helpers.course_data import SHIFT_SEEDS, CourseData
@@ -56,22 +57,24 @@ def record_all(
         source: where the images came from.
     """
     here, path = provenance(), folder(source) / "results.json"
-    records = {entry["key"]: entry for entry in _read(path)}
-    for key, estimate in estimates.items():
-        records[key] = {
-            "key": key,
-            "value": estimate.value,
-            "interval": [estimate.low, estimate.high],
-            "n": estimate.n,
-            "profile": course.profile().name,
-            "source": source.name,
-            "source_checksum": source.checksum,
-            **here,
-            **details[key],
-        }
-    with replaced(path) as temporary:
-        ordered = [records[name] for name in sorted(records)]
-        temporary.write_text(json.dumps(ordered, indent=1) + "\n")
+    # Between reading and writing, another run on this machine may write too.
+    with FileLock(course.build_folder() / "results.lock"):
+        records = {entry["key"]: entry for entry in _read(path)}
+        for key, estimate in estimates.items():
+            records[key] = {
+                "key": key,
+                "value": estimate.value,
+                "interval": [estimate.low, estimate.high],
+                "n": estimate.n,
+                "profile": course.profile().name,
+                "source": source.name,
+                "source_checksum": source.checksum,
+                **here,
+                **details[key],
+            }
+        with replaced(path) as temporary:
+            ordered = [records[name] for name in sorted(records)]
+            temporary.write_text(json.dumps(ordered, indent=1) + "\n")
 
 
 def record_outcome(outcome, data: CourseData) -> None:

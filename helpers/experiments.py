@@ -204,6 +204,8 @@ def features(network: str, data: CourseData, name: str, image_size: int = IMAGE_
 
 def _train(experiment: Experiment, data: CourseData, folder: Path) -> None:
     """Train and write the outcome; until then the folder holds a state to resume from."""
+    # Before the training: the code may change under a long one.
+    made_by = provenance()
     if experiment.freeze == "all":
         model, augmenter = _fresh_head(experiment, data), None
         train, validation = _head_inputs(experiment, data)
@@ -230,7 +232,7 @@ def _train(experiment: Experiment, data: CourseData, folder: Path) -> None:
     logits = {name: _logits(experiment, model, data, name) for name in names}
     with replaced(folder / "logits.npz") as temporary:
         np.savez(temporary, **logits)
-    outcome = {**state, "train_images": len(train), "provenance": provenance()}
+    outcome = {**state, "train_images": len(train), "provenance": made_by}
     training.write_json(folder / "outcome.json", outcome)
     (folder / "last.weights.h5").unlink(missing_ok=True)
 

@@ -43,9 +43,6 @@ TRIALS = {
     "lion_1e-4_over_3": {"optimizer": "lion", "learning_rate": 1e-4 / 3},
 }
 
-# The best of eight settings that `helpers.study` searched after the list, rounded.
-SEARCHED = {}
-
 FAMILIES = ("mild", "geometry", "colour", "occlusion", "composed", "rand_augment")
 
 
@@ -107,12 +104,10 @@ def fine_tuned_on_subset(network: str | None = None) -> Experiment:
 
 def tuning() -> dict[str, Experiment]:
     """Return the report's tuning list on the fixed subset, each trial with RandAugment's copies."""
-    return _by_name(*(_trial(name, changes) for name, changes in TRIALS.items()))
-
-
-def searched() -> Experiment:
-    """Return the setting that a search found after the report's list, on the fixed subset."""
-    return _trial("searched", SEARCHED)
+    reference = fine_tuned_on_subset().variant("tuning", offline="rand_augment")
+    return _by_name(
+        *(reference.variant(f"tuning_{name}", **changes) for name, changes in TRIALS.items())
+    )
 
 
 def remedies() -> dict[str, Experiment]:
@@ -229,7 +224,6 @@ def catalogue() -> dict[str, Experiment]:
         **_by_name(*frozen_heads),
         **fine_tunings(),
         **tuning(),
-        **_by_name(searched()),
         **_by_name(*(fine_tuned_on_subset(network) for network in networks)),
         **ways_of_fine_tuning(),
         **remedies(),
@@ -262,11 +256,6 @@ def _fine_tuning(name: str, budget: str, network: str) -> Experiment:
         learning_rate=1e-4,
         l2=1e-4,
     )
-
-
-def _trial(name: str, changes: dict) -> Experiment:
-    reference = fine_tuned_on_subset().variant("tuning", offline="rand_augment")
-    return reference.variant(f"tuning_{name}", **changes)
 
 
 def _by_name(*experiments: Experiment) -> dict[str, Experiment]:

@@ -5,8 +5,7 @@ Commands:
     python -m helpers.study show [--storage URL]
 
 A trial trains on the fixed subset with one seed; its value is the accuracy on shifted validation,
-and its records are those of any experiment. The best searched setting has a name of its own since,
-`recipes.searched`.
+and its records are those of any experiment.
 The study is kept in build/tuning.db, so that an interrupted one goes on. With the URL of a shared
 database several machines work on it at once, each taking the next trial.
 """

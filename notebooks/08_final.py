@@ -273,25 +273,23 @@ print("who waits for whom:", "nobody" if augmenting < stepping else "the network
 #
 # After RandAugment the report tuned: the batch, RandAugment's own settings, the optimizer and its
 # rate, one more layer. Here is its list, each trial on the same 3,000 photographs with several seeds
-# (in the quick profile only a few of the trials), and beside it the best of a small search
-# (`python -m helpers.study`) that may leave the report's values. Everything is read from the course's
-# records where they are of these images.
+# (in the quick profile only a few of the trials), read from the course's records where they are of
+# these images. `python -m helpers.study` also searches beyond the list; the report says what it found.
 
 # %%
 from helpers import judging, ladder, recorded, results, views
 from helpers.report.figures import PAGE, Panel, side_by_side
-from helpers.report.records import SEARCHED, TRIALS
+from helpers.report.records import TRIALS
 
 # %% tags=["nbval-ignore-output"]
-trials = recipes.tuning() | {SEARCHED: recipes.searched()}
 few = ("tuning_adam_1e-4", "tuning_adam_1e-3", "tuning_3_operations")
+trials = recipes.tuning()
 kept = trials if data.profile.name == "full" else few
-titles = TRIALS | {SEARCHED: "best of the search"}
-tuned = {titles[name]: recorded.over_seeds(trials[name], data) for name in kept}
+tuned = {TRIALS[name]: recorded.over_seeds(trials[name], data) for name in kept}
 
 # %% tags=["nbval-ignore-output"]
 means = pd.Series({title: found["shifted_validation"].value for title, found in tuned.items()})
-gained = 100 * (means.max() - means[titles["tuning_adam_1e-4"]])
+gained = 100 * (means.max() - means[TRIALS["tuning_adam_1e-4"]])
 heading = f"The best setting ({means.idxmax()}) is {gained:.1f} points above the report's last one"
 panels = [
     Panel(judge.replace("_", " "), [found[judge] for found in tuned.values()])

@@ -137,7 +137,7 @@ def test_without_the_optional_runs_the_report_says_what_is_not_measured(built, t
     assert set(row[1:]) == {tables.NONE}
     assert "run vgg_like --seeds 0`" in found["report_table1"]["note"]
     assert "helpers.robustness vgg_like`" in found["report_table1"]["note"]
-    assert len(found["report_table3"]["rows"]) == len([*records.TRIALS, records.SEARCHED])
+    assert len(found["report_table3"]["rows"]) == len(records.TRIALS)
     assert {cell for row in found["report_table3"]["rows"] for cell in row[1:]} == {tables.NONE}
     assert "run NAME --seeds 0 1 2`" in found["report_table3"]["note"]
     assert found["report_table4"]["note"] == ""
@@ -200,7 +200,6 @@ def test_names_are_those_of_the_recipes():
     from helpers import recipes
 
     assert set(records.TRIALS) == set(recipes.tuning())
-    assert recipes.searched().name == records.SEARCHED
     assert list(records.LADDER) == [step.name for step in recipes.ladder_steps().values()]
     assert set(records.REMEDIES) == set(recipes.remedies())
     assert set(records.FAMILIES) == set(recipes.augmentations())

@@ -70,8 +70,7 @@ TRIALS = {
     "tuning_lion_5e-5": "Lion at 5e-5",
     "tuning_lion_1e-4_over_3": "Lion at 1e-4/3",
 }
-# The best setting that the search found, and how the runs of the search are called.
-SEARCHED = "tuning_searched"
+# How the trials of the search after that list begin; each has one seed.
 SEARCH = "search_"
 REMEDIES = {
     "subset_fine_tuned": "none",
@@ -122,7 +121,7 @@ SUBSET_OF_NETWORK = {
 
 # The report is made without these where they are not trained yet, and says so; without any other
 # experiment it is not made.
-OPTIONAL = ("vgg_like", *TRIALS, SEARCHED)
+OPTIONAL = ("vgg_like", *TRIALS)
 
 # Files that a command of their own writes.
 MADE_BY = {"costs.json": "helpers.costs", "evaluation_sets.json": "helpers.frozen_sets"}
@@ -165,8 +164,7 @@ class Records:
         """
         key = f"{experiment}-seed{seed}/{images}/accuracy"
         if key not in self.entries:
-            titles = {**MODELS, **TRIALS, SEARCHED: "The search"}
-            raise NotMeasuredError(titles.get(experiment, experiment))
+            raise NotMeasuredError({**MODELS, **TRIALS}.get(experiment, experiment))
         return self.entries[key]
 
     def estimate(self, experiment: str, images: str, seed: int = 0) -> Estimate:
@@ -188,10 +186,21 @@ class Records:
         seeds = self.seeds(experiment, images)
         return np.array([self.estimate(experiment, images, seed).value for seed in seeds])
 
-    def searched(self) -> int:
-        """Return how many trials of the search are recorded."""
+    def searched(self) -> list[str]:
+        """Return the trials of the search that are recorded, the best on shifted validation first.
+
+        Raises:
+            NotMeasuredError: if there is none.
+        """
         ending = "-seed0/shifted_validation/accuracy"
-        return sum(key.startswith(SEARCH) and key.endswith(ending) for key in self.entries)
+        found = {
+            key.removesuffix(ending): entry["value"]
+            for key, entry in self.entries.items()
+            if key.startswith(SEARCH) and key.endswith(ending)
+        }
+        if not found:
+            raise NotMeasuredError("The search")
+        return sorted(found, key=found.get, reverse=True)
 
     def seeds(self, experiment: str, images: str) -> list[int]:
         """Return the seeds that an experiment has records for on an image set."""
@@ -239,7 +248,7 @@ def _required(costs: dict) -> dict[str, Iterable[str]]:
             runs[f"{name}-seed{seed}"] = (*PAIRED_SETS, "shifted_validation", *corrupted)
     for name in LADDER:
         runs.setdefault(f"{name}-seed0", (*PAIRED_SETS, "shifted_validation", "medmnist_c"))
-    for name in (*TRIALS, SEARCHED, *REMEDIES):
+    for name in (*TRIALS, *REMEDIES):
         for seed in SEEDS:
             runs[f"{name}-seed{seed}"] = CHOOSING_SETS
     networks = [name for net, name in SUBSET_OF_NETWORK.items() if net not in costs["missing"]]
@@ -337,10 +346,14 @@ def _with_parts(records: Records) -> Records:
 
 
 def _logits(folder: Path, runs: Iterable[str]) -> dict[str, dict[str, np.ndarray]]:
-    """Return the stored logits of the required runs, and of other seeds of the same networks."""
+    """Return the stored logits of the required runs, of their other seeds, and of the search."""
     experiments = {experiment_of(run) for run in runs}
     paths = sorted((folder / "predictions").glob("*-seed?.npz"))
-    return {p.stem: _arrays(p) for p in paths if experiment_of(p.stem) in experiments}
+    return {
+        p.stem: _arrays(p)
+        for p in paths
+        if experiment_of(p.stem) in experiments or p.stem.startswith(SEARCH)
+    }
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

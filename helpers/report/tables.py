@@ -28,7 +28,6 @@ from helpers.report.records import (
     MODELS,
     REFERENCE,
     REMEDIES,
-    SEARCHED,
     SUBSET_OF_NETWORK,
     TABLE1_SETS,
     TRIALS,
@@ -215,9 +214,9 @@ def tuning(records: Records) -> Table:
     """Return Table 3: the accuracy of each trial, and its difference from the reference."""
     rows = [
         {"trial": (title, title)} | _compared(records, name, REFERENCE, ("accuracy",))
-        for name, title in {**TRIALS, SEARCHED: "best of the search"}.items()
+        for name, title in TRIALS.items()
     ]
-    return _table("report_table3", rows, _note(records, (*TRIALS, SEARCHED)))
+    return _table("report_table3", rows, _note(records, TRIALS))
 
 
 def imbalance(records: Records) -> Table:

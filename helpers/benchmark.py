@@ -38,7 +38,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def training_step(jit_compile: bool = False, fuse: bool = True) -> float:
+def training_step(jit_compile: bool = False, fuse: bool = True, frozen: bool = False) -> float:
     """Return seconds of one fine-tuning step of the default backbone, after a warm-up step.
 
     Keras 3.15's own "auto" leaves XLA off where TensorFlow sees nothing but a CPU.
@@ -49,6 +49,8 @@ def training_step(jit_compile: bool = False, fuse: bool = True) -> float:
     from helpers.weights import default_backbone
 
     model = networks.classifier(default_backbone(), 8, pretrained=False)
+    if frozen:
+        networks.freeze_batch_norm(model.get_layer("backbone"))
     if fuse:
         fused_batch_norm.fuse(model.get_layer("backbone"))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -119,6 +121,8 @@ WAYS = {
     "training step, XLA on": lambda: training_step(jit_compile=True, fuse=False),
     "batch normalisation fused": training_step,
     "batch normalisation as in Keras": lambda: training_step(fuse=False),
+    "frozen batch normalisation folded": lambda: training_step(frozen=True),
+    "frozen, as in Keras": lambda: training_step(fuse=False, frozen=True),
     "head on cached features": head_on_cached_features,
     "frozen backbone in every epoch": frozen_backbone_every_epoch,
     "duplicates by hash": duplicates_by_hash,

@@ -28,7 +28,7 @@
 # **You need** nothing from the notebooks before. Two trained networks lie in the course's folder
 # `models/`: the report's fine-tuning without augmentation, and the final model.
 # **Time** on two cores: about 3 minutes in the quick profile, about 4 in the full one. The ladder is
-# read from the course's records; on images of your own it is trained, once, in about two hours.
+# read from the course's records; on images of your own it is trained, once, in about three hours.
 
 # %% tags=["nbval-ignore-output"]
 COURSE = "git+https://github.com/blood-cells-course/blood-cells-course@v0.1.0"

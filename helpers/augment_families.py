@@ -268,7 +268,8 @@ def _placed(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
     def warp(rows: tf.Tensor, fill: str) -> tf.Tensor:
         chosen = [tf.gather_nd(part, rows) for part in (*matrix, *shift)]
         offset = tf.gather_nd(colour, rows) if fill == "CONSTANT" else 0.0
-        return _warped(tf.gather_nd(images, rows) - offset, chosen[:4], chosen[4:], fill) + offset
+        moved = _warped(tf.gather_nd(images, rows) - offset, chosen[:4], chosen[4:], fill)
+        return _clipped(moved + offset)
 
     images = tf.tensor_scatter_nd_update(images, reflected, warp(reflected, "REFLECT"))
     return tf.tensor_scatter_nd_update(images, filled, warp(filled, "CONSTANT"))
@@ -311,7 +312,7 @@ def _blurred(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
     ones = tf.ones_like(images[:1])
     for index, sigma in enumerate(sigmas):
         rows = tf.where(choice == index)
-        blurred = _smoothed(tf.gather_nd(images, rows), sigma) / _smoothed(ones, sigma)
+        blurred = _clipped(_smoothed(tf.gather_nd(images, rows), sigma) / _smoothed(ones, sigma))
         images = tf.tensor_scatter_nd_update(images, rows, blurred)
     return images
 

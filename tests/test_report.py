@@ -38,7 +38,9 @@ def stand_in(folder):
     costs = {"networks": networks, "missing": missing, "device": DEVICE}
     (folder / "costs.json").write_text(json.dumps(costs))
     entries = []
-    for place, (run, sets) in enumerate(records._required({"missing": missing}).items()):
+    runs = records._required({"missing": missing})
+    runs |= {f"{records.SEARCH}{name}-seed0": records.CHOOSING_SETS for name in "ab"}
+    for place, (run, sets) in enumerate(runs.items()):
         entries += _run(folder, run, sets, labels, np.random.default_rng(place))
     (folder / "results.json").write_text(json.dumps(entries))
     return folder
@@ -166,6 +168,15 @@ def test_one_missing_seed_or_image_set_leaves_the_rest(built, tmp_path):
     assert [trial for trial, cells in rows.items() if cells == {tables.NONE}] == ["Lion at 1e-4"]
     assert claims._judged(loaded, claims._lion_brings_nothing)[0] == claims.LATER
     assert claims._judged(loaded, claims._tuning_lowers_shifted)[0] != claims.LATER
+
+
+def test_the_best_of_the_search_stands_beside_the_reference(built):
+    loaded = records.load(built[0])
+    best, other = (loaded.estimate(n, "shifted_validation").value for n in loaded.searched())
+    assert best >= other
+    sentence = json.loads(built[1][Path("numbers.json")])["facts"]["search"]
+    assert "drew 2 more settings" in sentence
+    assert f"reaches {tables.percent(best)} %" in sentence
 
 
 def test_a_complete_report_says_that_no_run_is_missing(built):

@@ -309,8 +309,8 @@ figures.save(side_by_side(list(tuned), panels, heading, PAGE), "08_tuning", data
 # take the same few epochs on all training images, with a learning rate that rises shortly and then
 # falls along a cosine. The last two are the final model's training: first for longer, with averaged
 # weights and smoothed labels; then on from there with images enlarged to 128 px and with more kinds of
-# change. They alter several things at once, so they say what the whole brings and not what each part
-# does. Validation and *shifted validation* choose; the test sets only report. MedMNIST-C stands there
+# change (its minutes include the first part's). They alter several things at once, so they say what the
+# whole brings and not what each part does. Validation and *shifted validation* choose; the test sets only report. MedMNIST-C stands there
 # where `python -m helpers.robustness` has recorded it.
 
 # %% tags=["nbval-ignore-output"]

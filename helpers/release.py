@@ -109,8 +109,9 @@ def load_or_train(name: str, data) -> keras.Model:
         data: the `CourseData` the network is to judge.
     """
     # In Colab the package comes without the released models.
-    found = card(name) if name in names() else {"class_names": None}
-    if data.source.are_photographs and list(data.class_names) == found["class_names"]:
+    found = card(name) if name in names() else None
+    is_ours = found and list(data.class_names) == found["class_names"]
+    if is_ours and data.source.are_photographs:
         print(f"{name}: released model, trained on photographs ({found['training']['source']})")
         return load(name)
     from helpers import experiments, recipes

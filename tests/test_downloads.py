@@ -9,6 +9,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
 
 from helpers import course, downloads
 from helpers.course import CourseError
@@ -341,3 +342,15 @@ def test_a_web_mirror_is_downloaded_and_checked(server, folder, monkeypatch):
     server.files["SHA256SUMS"] = f"{'0' * 64}  cells.npz\n".encode()
     with pytest.raises(CourseError, match="altered or truncated"):
         mirror_file("cells.npz")
+
+
+def test_a_mirror_whose_checksums_cannot_be_read_is_refused(server, folder, monkeypatch):
+    monkeypatch.setenv("BLOODCELLS_MIRROR", server.url)
+    portal = requests.Response()
+    portal.status_code, portal.headers["Content-Type"] = 200, "text/html; charset=utf-8"
+    broken = requests.Response()
+    broken.status_code = 503
+    for answer in (portal, broken):
+        monkeypatch.setattr(requests, "get", lambda *_, answer=answer, **__: answer)
+        with pytest.raises(CourseError, match=r"SHA256SUMS cannot be read"):
+            mirror_file("cells.npz", md5=MD5)

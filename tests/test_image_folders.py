@@ -82,6 +82,12 @@ def deep_grey() -> Image.Image:
     return Image.fromarray(np.full((8, 8), 0x6410, np.uint16))
 
 
+def test_deep_pixels_that_would_come_out_black_are_named(tmp_path):
+    twelve_bits = Image.fromarray(np.full((8, 8), 0x0FFF, np.uint16))
+    with pytest.raises(CourseError, match="would come out black: save it as 8-bit"):
+        decoded(tmp_path, encoded(twelve_bits))
+
+
 def see_through() -> Image.Image:
     image = Image.new("RGBA", (8, 8), (*RED, 0))
     image.paste((*RED, 255), (0, 0, 4, 8))

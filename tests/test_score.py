@@ -1,5 +1,6 @@
 """Scoring at home: right numbers for a good zip, one sentence for a bad one, nothing leaks in."""
 
+import io
 import json
 import stat
 import sys
@@ -257,7 +258,12 @@ def test_files_that_are_no_whole_zip_are_refused(tmp_path):
     content = path.read_bytes()
     start = content.index(b"model.py") + len("model.py")
     damaged = content[:start] + b"\xff" * 20 + content[start + 20 :]
-    for broken in (b"model", content[:-30], damaged):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("model.py", bytes(range(256)) * 20)
+    lzma = bytearray(packed.getvalue())
+    lzma[60:120] = b"\xff" * 60
+    for broken in (b"model", content[:-30], damaged, bytes(lzma)):
         path.write_bytes(broken)
         with pytest.raises(CourseError, match="is no zip that can be unpacked"):
             run(path)

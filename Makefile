@@ -10,13 +10,13 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 .PHONY: course notebooks pair test lint html report bench submission score clean
 
 course: $(READY)  ## environment, images, all notebooks in the quick profile, figures into build/
-	COURSE_PROFILE=quick $(BIN)/python -m helpers.notebooks run
+	COURSE_PROFILE=quick $(BIN)/python -m helpers notebooks run
 
 notebooks: $(READY)  ## all notebooks in the full profile, outputs stored in notebooks/
-	COURSE_PROFILE=full $(BIN)/python -m helpers.notebooks store
+	COURSE_PROFILE=full $(BIN)/python -m helpers notebooks store
 
 pair: $(READY)  ## every .ipynb made anew from its .py
-	$(BIN)/python -m helpers.notebooks pair
+	$(BIN)/python -m helpers notebooks pair
 
 # Without a mirror the tests use drawn cells: a test never downloads.
 test: $(READY) lint  ## unit tests, then every notebook through nbval, quick profile
@@ -31,16 +31,16 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 html: $(READY)  ## every stored notebook as a page, with an index, into build/html/
-	$(BIN)/python -m helpers.pages
+	$(BIN)/python -m helpers pages
 
 report: $(READY)  ## tables, figures and report/report.pdf, from the records in report/
-	$(BIN)/python -m helpers.report
+	$(BIN)/python -m helpers report
 
 bench: $(READY)  ## two ways of doing a thing, compared in one run
-	$(BIN)/python -m helpers.benchmark
+	$(BIN)/python -m helpers benchmark
 
 submission: $(READY)  ## submission.zip from the released model, or from EXPERIMENT=NAME, trained if need be
-	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers.submission $(EXPERIMENT) --views $(VIEWS)
+	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers submission $(EXPERIMENT) --views $(VIEWS)
 
 # Empty: the released model, without any training or photographs.
 EXPERIMENT ?=
@@ -48,7 +48,7 @@ EXPERIMENT ?=
 VIEWS ?= 8
 
 score: $(READY)  ## what SUBMISSION=submission.zip, yours or a friend's, would have reached
-	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers.score $(SUBMISSION)
+	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers score $(SUBMISSION)
 
 SUBMISSION ?= submission.zip
 

@@ -40,11 +40,14 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from helpers import cleaning, cleaning_figures, course, evaluation, figures, inspection, results
-from helpers.homework import VARIANTS, homework_set
-from helpers.sources import load_photographs
+from helpers import course
+from helpers.data import cleaning, inspection
+from helpers.data.homework import VARIANTS, homework_set
+from helpers.data.sources import load_photographs
+from helpers.evaluation import metrics, records
+from helpers.figures import cleaning_figures, style
 
-figures.use_course_style()
+style.use_course_style()
 photographs = load_photographs()
 source, class_names = photographs.source, photographs.class_names
 print("Profile:", course.profile().name)
@@ -100,8 +103,8 @@ print("labels that occur:", np.unique(labels).tolist())
 # %% tags=["nbval-ignore-output"]
 first_names = [class_names[label] for label in labels[:7]]
 heading = f"The first rows: {len(set(first_names))} of {len(class_names)} classes, in no order"
-sheet = figures.contact_sheet(identical[:7], first_names, 7, heading, 1.2)
-figures.save(sheet, "01_first_rows", source)
+sheet = style.contact_sheet(identical[:7], first_names, 7, heading, 1.2)
+style.save(sheet, "01_first_rows", source)
 
 # %% [markdown]
 # Random rows show more than first rows do. The next sheet draws three from each class. Read it
@@ -113,8 +116,8 @@ by_class = [rng.permutation(np.flatnonzero(labels == label)) for label in range(
 rows = np.stack([np.resize(rows, 3) for rows in by_class], axis=1).ravel()
 titles = [name.replace(" ", "\n") for name in class_names] + [""] * 2 * len(class_names)
 heading = "Three random rows of each class: do they all show a cell?"
-sheet = figures.contact_sheet(identical[rows], titles, len(class_names), heading, 0.9)
-figures.save(sheet, "01_random_rows", source)
+sheet = style.contact_sheet(identical[rows], titles, len(class_names), heading, 0.9)
+style.save(sheet, "01_random_rows", source)
 
 # %% [markdown]
 # Something grins at us. The report's authors found it in the same way, by printing casual batches.
@@ -126,8 +129,8 @@ last_rows = np.arange(len(labels) - 6, len(labels))
 both = np.concatenate([identical[last_rows], backgrounds[last_rows]])
 titles = [f"row {row:,}: {labels[row]}" for row in last_rows] * 2
 heading = "The last rows: identical copies above, altered backgrounds below"
-sheet = figures.contact_sheet(both, titles, len(last_rows), heading, 1.15)
-figures.save(sheet, "01_last_rows", source)
+sheet = style.contact_sheet(both, titles, len(last_rows), heading, 1.15)
+style.save(sheet, "01_last_rows", source)
 
 # %% [markdown]
 # Then the place where the photographs end.
@@ -137,8 +140,8 @@ joint_rows = np.arange(11956, 11962)
 both = np.concatenate([identical[joint_rows], backgrounds[joint_rows]])
 titles = [f"row {row:,}: {labels[row]}" for row in joint_rows] * 2
 heading = "Around row 11,959: identical copies above, altered backgrounds below"
-sheet = figures.contact_sheet(both, titles, len(joint_rows), heading, 1.15)
-figures.save(sheet, "01_joint", source)
+sheet = style.contact_sheet(both, titles, len(joint_rows), heading, 1.15)
+style.save(sheet, "01_joint", source)
 
 # %% [markdown]
 # ## Measure: identical copies
@@ -212,7 +215,7 @@ changes = {
 still = {name: parts["centre only"] < 1 for name, parts in changes.items()}
 in_both = still["identical"] & still["backgrounds"]
 heading = f"The centre stays as it was in {in_both.sum():,} rows, in both variants"
-figures.save(cleaning_figures.changes_by_row(changes, 11_700, heading), "01_changes", source)
+style.save(cleaning_figures.changes_by_row(changes, 11_700, heading), "01_changes", source)
 
 # %% [markdown]
 # In photographs nothing repeats: both parts of the image change from row to row. With identical
@@ -256,7 +259,7 @@ print(f"without planted pictures: {class_counts.max() / class_counts.min():.2f}"
 ratio = class_counts.max() / class_counts.min()
 heading = f"{class_counts.idxmax()} has {ratio:.1f} times the images of {class_counts.idxmin()}"
 heading = heading.capitalize()
-figures.save(figures.bars(class_counts, heading, "photographs"), "01_class_counts", source)
+style.save(style.bars(class_counts, heading, "photographs"), "01_class_counts", source)
 
 # %% [markdown]
 # ## Another occasion
@@ -285,15 +288,15 @@ axis.hist(list(groups.values()), 100, stacked=True, log=True, label=list(groups)
 heading = f"{bluish.sum()} photographs ({bluish.mean():.1%}) lie apart: their background is bluish"
 axis.set(title=heading, xlabel="red minus blue of the background, grey levels", ylabel="images")
 axis.legend()
-figures.save(figure, "01_background", source)
+style.save(figure, "01_background", source)
 
 # %% tags=["nbval-ignore-output"]
 chosen = [rng.permutation(np.flatnonzero(group))[:6] for group in (~bluish, bluish)]
 rows = np.concatenate(chosen)
 titles = [class_names[label].replace(" ", "\n") for label in photo_labels[rows]]
 heading = "Two acquisitions: warm backgrounds above, bluish below"
-sheet = figures.contact_sheet(images[rows], titles, len(chosen[0]), heading)
-figures.save(sheet, "01_second_acquisition", source)
+sheet = style.contact_sheet(images[rows], titles, len(chosen[0]), heading)
+style.save(sheet, "01_second_acquisition", source)
 
 # %% [markdown]
 # An *acquisition* is one occasion of taking photographs: a microscope, its lamp, a staining. Which
@@ -302,7 +305,7 @@ figures.save(sheet, "01_second_acquisition", source)
 # %% tags=["nbval-ignore-output"]
 table = pd.DataFrame({"bluish": np.bincount(photo_labels[bluish], minlength=len(class_names))})
 table["share of the class"] = table["bluish"] / class_counts.to_numpy()
-results.save_table(table.set_index(pd.Index(class_names, name="class")), "01_bluish", source)
+records.save_table(table.set_index(pd.Index(class_names, name="class")), "01_bluish", source)
 table.set_index(class_counts.index).style.format({"share of the class": "{:.1%}"})
 
 # %%
@@ -339,7 +342,7 @@ figure, axis = plt.subplots(figsize=(6.8, 3.2))
 sns.boxplot(x=brightness, y=names, order=class_names, fliersize=1, color="#9db2d6", ax=axis)
 heading = f"Darkest: {typical.idxmin()}. Brightest: {typical.idxmax()}"
 axis.set(title=heading, xlabel="mean brightness of an image, 0 to 255", ylabel="")
-figures.save(figure, "01_brightness", source)
+style.save(figure, "01_brightness", source)
 
 # %% [markdown]
 # The mean over all images of a class, pixel by pixel, shows what its cells have in common: size,
@@ -350,8 +353,8 @@ class_range = range(len(class_names))
 mean_images = [images[photo_labels == label].mean(axis=0).astype(np.uint8) for label in class_range]
 spread = np.ptp([image.mean() for image in mean_images])
 heading = f"The mean image of each class: their brightness differs by {spread:.0f} grey levels"
-sheet = figures.contact_sheet(np.stack(mean_images), [*class_names], 8, heading, 1.2)
-figures.save(sheet, "01_mean_images", source)
+sheet = style.contact_sheet(np.stack(mean_images), [*class_names], 8, heading, 1.2)
+style.save(sheet, "01_mean_images", source)
 
 # %% [markdown]
 # ## How far does colour get?
@@ -384,9 +387,9 @@ always_largest = np.eye(len(class_names))[np.full(len(judged), class_counts.argm
 
 # %% tags=["nbval-ignore-output"]
 rules = {"mean colour": by_colour, "brightness": by_brightness, "largest class": always_largest}
-accuracies = {rule: evaluation.accuracy(judged_labels, s) for rule, s in rules.items()}
+accuracies = {rule: metrics.accuracy(judged_labels, s) for rule, s in rules.items()}
 for rule, estimate in accuracies.items():
-    results.record(f"01_inspect/{rule}/accuracy", estimate, source=source, seed=1)
+    records.record(f"01_inspect/{rule}/accuracy", estimate, source=source, seed=1)
     print(f"{rule:14s} {estimate}")
 
 # %% [markdown]
@@ -396,17 +399,17 @@ for rule, estimate in accuracies.items():
 
 # %% tags=["nbval-ignore-output"]
 for rule in ("brightness", "largest class"):
-    test = evaluation.compare(judged_labels, by_colour, rules[rule])
+    test = metrics.compare(judged_labels, by_colour, rules[rule])
     print(f"mean colour (first) against {rule} (second): {test}")
 
 # %% [markdown]
 # Some classes may be easy even so. *Recall* is the share of a class that the rule finds.
 
 # %% tags=["nbval-ignore-output"]
-recalls = evaluation.per_class(judged_labels, by_colour, class_names)["recall"]
+recalls = metrics.per_class(judged_labels, by_colour, class_names)["recall"]
 heading = f"By mean colour alone, {recalls.idxmax()} is found best, {recalls.idxmin()} worst"
-figure = figures.bars((100 * recalls).round(), heading, "recall by mean colour, %")
-figures.save(figure, "01_recall_by_colour", source)
+figure = style.bars((100 * recalls).round(), heading, "recall by mean colour, %")
+style.save(figure, "01_recall_by_colour", source)
 
 # %% [markdown]
 # And the second acquisition? The rule has never seen it. Two things differ there: the colours, and how
@@ -414,8 +417,8 @@ figures.save(figure, "01_recall_by_colour", source)
 # if the class counts alone were different.
 
 # %% tags=["nbval-ignore-output"]
-shifted = evaluation.accuracy(photo_labels[bluish], scores(class_means, np.flatnonzero(bluish)))
-results.record("01_inspect/mean colour/second_acquisition", shifted, source=source, seed=1)
+shifted = metrics.accuracy(photo_labels[bluish], scores(class_means, np.flatnonzero(bluish)))
+records.record("01_inspect/mean colour/second_acquisition", shifted, source=source, seed=1)
 usual = accuracies["mean colour"]
 print("warm backgrounds:  ", usual)
 print("bluish backgrounds:", shifted)
@@ -458,8 +461,8 @@ ghosts = [identical[labels == label].mean(axis=0).astype(np.uint8) for label in 
 planted_share = 1 - class_counts / all_counts
 titles = [f"{name}\n{share:.0%} planted" for name, share in planted_share.items()]
 heading = f"{planted_share.max():.0%} of {planted_share.idxmax()} is planted, the largest share"
-sheet = figures.contact_sheet(np.stack(ghosts), titles, 8, heading, 1.2)
-figures.save(sheet, "01_exercise_ghosts", source)
+sheet = style.contact_sheet(np.stack(ghosts), titles, 8, heading, 1.2)
+style.save(sheet, "01_exercise_ghosts", source)
 
 # %% [markdown]
 # **2.** How much does the number of bluish photographs depend on the border between 'warm' and
@@ -484,5 +487,5 @@ for border in range(0, 60, 5):
 places = inspection.thumbnails(images, 4).reshape(len(images), -1)
 means = np.stack([places[taught][photo_labels[taught] == c].mean(axis=0) for c in class_range])
 by_place = -np.linalg.norm(places[judged, None] - means, axis=2)
-print("4 × 4 colours:", evaluation.accuracy(judged_labels, by_place))
-print("against mean colour (second):", evaluation.compare(judged_labels, by_place, by_colour))
+print("4 × 4 colours:", metrics.accuracy(judged_labels, by_place))
+print("against mean colour (second):", metrics.compare(judged_labels, by_place, by_colour))

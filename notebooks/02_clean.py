@@ -41,12 +41,15 @@ import numpy as np
 import pandas as pd
 from sklearn.neighbors import KNeighborsClassifier
 
-from helpers import cleaning, cleaning_figures, course, evaluation, figures, inspection, results
-from helpers.homework import CLASS_COUNTS, VARIANTS, homework_set
-from helpers.sources import load_photographs
-from helpers.splits import write_processed
+from helpers import course
+from helpers.data import cleaning, inspection
+from helpers.data.homework import CLASS_COUNTS, VARIANTS, homework_set
+from helpers.data.sources import load_photographs
+from helpers.data.splits import write_processed
+from helpers.evaluation import metrics, records
+from helpers.figures import cleaning_figures, style
 
-figures.use_course_style()
+style.use_course_style()
 photographs = load_photographs()
 source, class_names = photographs.source, photographs.class_names
 print("Profile:", course.profile().name)
@@ -148,7 +151,7 @@ counts = pd.Series(
     }
 )
 heading = f"Dropping every copy leaves {drop_all.sum():,} images"
-figures.save(figures.bars(counts, heading, "images"), "02_counts", source)
+style.save(style.bars(counts, heading, "images"), "02_counts", source)
 
 # %% [markdown]
 # ## Labels that contradict each other
@@ -163,7 +166,7 @@ titles = list(zip(names[labels[above]], names[labels[below]], strict=True))
 two_labels = (labels[above] != labels[below]).sum()
 heading = f"{len(pairs)} photographs occur twice, {two_labels} of them under two labels"
 sheet = cleaning_figures.pairs_sheet(images[above], images[below], titles, heading)
-figures.save(sheet, "02_pairs", source)
+style.save(sheet, "02_pairs", source)
 
 # %% [markdown]
 # One cell cannot be two things. Which label is right we cannot know from the data, so neither copy
@@ -202,7 +205,7 @@ bits = cleaning.perceptual_hashes(shown, crop=32)
 distance = np.bitwise_count(bits[0] ^ bits)
 heading = f"Of 64 bits, two copies differ in {distance[1]}, a copy and a cell in {distance[2]}"
 figure = cleaning_figures.hash_step_figure(shown, ["a copy", "another copy", "a cell"], heading)
-figures.save(figure, "02_hash_steps", source)
+style.save(figure, "02_hash_steps", source)
 
 # %% [markdown]
 # The number of bits in which two hashes differ is their *Hamming distance*. The computer counts it
@@ -240,7 +243,7 @@ heading = (
     f"By their centres, copies differ in at most {furthest} bits, photographs in at least {nearest}"
 )
 figure = cleaning_figures.distance_histograms(distances, heading)
-figures.save(figure, "02_hash_distances", source)
+style.save(figure, "02_hash_distances", source)
 
 # %% [markdown]
 # ## Hash first, then look at pixels
@@ -267,7 +270,7 @@ kinds = {"planted": difference[known], "photographs without a twin": unique}
 limits = f"{difference[known].max():.1f} grey levels, a photograph at {unique.min():.1f}"
 heading = f"A planted picture has a neighbour within {limits}"
 figure = cleaning_figures.nearest_differences(kinds, heading)
-figures.save(figure, "02_nearest", source)
+style.save(figure, "02_nearest", source)
 
 # %% [markdown]
 # `planted_groups` puts this together. Hashes within four bits make candidates. A candidate counts
@@ -291,11 +294,11 @@ scores = {}
 for name, groups in found.items():
     marked = groups >= 0
     scores[name] = {
-        "recall": evaluation.share(marked[known]),
-        "precision": evaluation.share(known[marked]),
+        "recall": metrics.share(marked[known]),
+        "precision": metrics.share(known[marked]),
     }
     for measure, estimate in scores[name].items():
-        results.record(f"02_clean/planted/{name}/{measure}", estimate, source=source)
+        records.record(f"02_clean/planted/{name}/{measure}", estimate, source=source)
         print(f"{name:12s}{measure:10s}", estimate)
 
 # %%
@@ -316,7 +319,7 @@ above, below = np.array(pairs).T
 titles = list(zip(names[labels[above]], names[labels[below]], strict=True))
 heading = f"The most similar pairs differ by {unique.min():.1f} grey levels and more"
 sheet = cleaning_figures.pairs_sheet(altered[above], altered[below], titles, heading)
-figures.save(sheet, "02_natural_pairs", source)
+style.save(sheet, "02_natural_pairs", source)
 
 # %% [markdown]
 # These stay in the set: no measurement proves that they are copies, and dropping what *looks* alike
@@ -357,8 +360,8 @@ every_row, kept_rows = np.arange(len(labels)), np.flatnonzero(keep["identical"])
 for name, rows in {"as handed out": every_row, "cleaned": kept_rows}.items():
     train, validation = random_split(rows)
     leaked = cleaning.leakage(hashes[train], hashes[validation])
-    results.record(f"02_clean/leaked/{name}", evaluation.share(leaked), source=source, seed=0)
-    print(f"{name}: exact copy in training:", evaluation.share(leaked))
+    records.record(f"02_clean/leaked/{name}", metrics.share(leaked), source=source, seed=0)
+    print(f"{name}: exact copy in training:", metrics.share(leaked))
 
 # %%
 train, validation = random_split(kept_rows)
@@ -401,7 +404,7 @@ right = {
 picture = found["identical"][validation]
 parts = {"photographs": picture < 0, "eight labels": picture == 0, "one label": picture == 1}
 judged = {
-    training: {part: evaluation.share(hits[rows]) for part, rows in parts.items()}
+    training: {part: metrics.share(hits[rows]) for part, rows in parts.items()}
     for training, hits in right.items()
 }
 gain = (
@@ -410,7 +413,7 @@ gain = (
 heading = (
     f"Copies under one label are worth {100 * gain:+.0f} points there, for no knowledge of cells"
 )
-figures.save(figures.accuracies(judged, heading), "02_leakage", source)
+style.save(style.accuracies(judged, heading), "02_leakage", source)
 
 # %%
 one_label = judged["copies in training"]["one label"]
@@ -437,17 +440,17 @@ of_class = [kept_rows[labels[kept_rows] == label] for label in range(len(class_n
 balanced = np.concatenate([np.resize(rows, largest) for rows in of_class])
 train, validation = random_split(balanced)
 leaked = np.isin(validation, train)
-print("validation images with a copy in training:", evaluation.share(leaked))
+print("validation images with a copy in training:", metrics.share(leaked))
 
 # %% tags=["nbval-ignore-output"]
 with_copies = answers(train, validation) == labels[validation]
 honest = answers(train[~np.isin(train, validation)], validation) == labels[validation]
-flattered, true = evaluation.share(with_copies), evaluation.share(honest)
+flattered, true = metrics.share(with_copies), metrics.share(honest)
 for name, estimate in {
     "balanced before the split": flattered,
     "its copies taken out": true,
 }.items():
-    results.record(f"02_clean/balance/{name}", estimate, source=source, seed=0)
+    records.record(f"02_clean/balance/{name}", estimate, source=source, seed=0)
     print(f"{name:26s}", estimate)
 
 # %% [markdown]
@@ -471,7 +474,7 @@ print("the leak flatters the model beyond chance:", bool(flattered.low > true.hi
 kept = keep["identical"]
 acquisition = np.zeros(len(labels), bool)
 acquisition[kept] = cleaning.bluish(cleaning.background_colour(images)[kept])
-print("second acquisition:", evaluation.share(acquisition[kept]))
+print("second acquisition:", metrics.share(acquisition[kept]))
 
 # %% [markdown]
 # The file gets three arrays: `images`, `labels`, and `acquisition` (True for the second one). It is
@@ -480,7 +483,7 @@ print("second acquisition:", evaluation.share(acquisition[kept]))
 # they cannot take the place of photographs.
 
 # %%
-folder = course.data_folder() if source.are_photographs else results.folder(source)
+folder = course.data_folder() if source.are_photographs else records.folder(source)
 path = folder / "data_processed.npz"
 complete = len(labels) == 13_759
 if complete:

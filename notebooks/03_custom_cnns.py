@@ -38,11 +38,14 @@ if "google.colab" in sys.modules:
 import numpy as np
 import pandas as pd
 
-from helpers import evaluation, figures, networks, recipes, recorded, results, training
-from helpers.course_data import load_course_data
-from helpers.experiments import load_trained, run
+from helpers.data.sets import load_course_data
+from helpers.evaluation import metrics, records
+from helpers.figures import style
+from helpers.models import networks
+from helpers.training import loop, recipes, recorded
+from helpers.training.run import load_trained, run
 
-figures.use_course_style()
+style.use_course_style()
 data = load_course_data()
 print("Profile:", data.profile.name)
 
@@ -116,7 +119,7 @@ cnns = recipes.custom_cnns()
 outcomes = {"two convolutions": run(cnns["small_cnn"], data)}
 outcomes["VGG-like"] = run(cnns["vgg_like"], data)
 for outcome in outcomes.values():
-    results.record_outcome(outcome, data)
+    records.record_outcome(outcome, data)
 
 # %% tags=["nbval-ignore-output"]
 pd.DataFrame(
@@ -137,7 +140,7 @@ histories = {name: outcome.history for name, outcome in outcomes.items()}
 last = outcomes["two convolutions"].history
 gap = last["accuracy"][-1] - last["val_accuracy"][-1]
 heading = f"In the last epoch the small CNN is {gap:+.1%} better on images it has seen"
-figures.save(figures.learning_curves(histories, heading), "03_learning_curves", data.source)
+style.save(style.learning_curves(histories, heading), "03_learning_curves", data.source)
 
 # %% [markdown]
 # ## Why accuracy on training images says nothing
@@ -151,13 +154,13 @@ figures.save(figures.learning_curves(histories, heading), "03_learning_curves", 
 few = data.train_subset(64)
 random_labels = np.random.default_rng(0).permutation(few.labels)
 memory = networks.small_cnn(class_count=8)
-training.compile_model(memory, "adam", 1e-3)
+loop.compile_model(memory, "adam", 1e-3)
 memory_curve = memory.fit(few.images, random_labels, epochs=60, verbose=0).history["accuracy"]
 print("random labels learned by heart:", memory_curve[-1] > 0.9)
 
 # %% tags=["nbval-ignore-output"]
 heading = f"On random labels, training accuracy still climbs to {memory_curve[-1]:.0%}"
-figures.save(figures.training_curve(memory_curve, heading), "03_random_labels", data.source)
+style.save(style.training_curve(memory_curve, heading), "03_random_labels", data.source)
 
 # %% [markdown]
 # So a training accuracy of 100 % is no sign of understanding. It does not even show that there was
@@ -172,20 +175,20 @@ figures.save(figures.training_curve(memory_curve, heading), "03_random_labels", 
 # %% tags=["nbval-ignore-output"]
 rows = np.random.default_rng(3).choice(len(data["test"]), 8, replace=False)
 pairs = np.concatenate([data["test"].images[rows], data["shifted_test"].images[rows]])
-sheet = figures.contact_sheet(pairs, None, 8, "A person still sees the cell; will the network?")
-figures.save(sheet, "03_shifted_examples", data.source)
+sheet = style.contact_sheet(pairs, None, 8, "A person still sees the cell; will the network?")
+style.save(sheet, "03_shifted_examples", data.source)
 
 # %% tags=["nbval-ignore-output"]
 judged = {
     name: {
-        split: evaluation.accuracy(data[split].labels, outcome.logits[split])
+        split: metrics.accuracy(data[split].labels, outcome.logits[split])
         for split in ("validation", "test", "shifted_test")
     }
     for name, outcome in outcomes.items()
 }
 lost = {n: s["test"].value - s["shifted_test"].value for n, s in judged.items()}
 heading = f"The shift costs {min(lost.values()):.0%} and {max(lost.values()):.0%} of all images"
-figures.save(figures.accuracies(judged, heading), "03_clean_and_shifted", data.source)
+style.save(style.accuracies(judged, heading), "03_clean_and_shifted", data.source)
 
 # %%
 print("the small CNN loses under the shift:", lost["two convolutions"] > 0)
@@ -204,7 +207,7 @@ excess = pd.Series(named / true, index=data.class_names).sort_values(ascending=F
 heading = (
     f"Under shift, '{excess.index[0]}' is named {excess.iloc[0]:.1f} times as often as it occurs"
 )
-figures.save(figures.bars(excess.round(2), heading, "named / occurs"), "03_excess", data.source)
+style.save(style.bars(excess.round(2), heading, "named / occurs"), "03_excess", data.source)
 
 # %% [markdown]
 # ## The same network three times
@@ -233,7 +236,7 @@ for split in ("validation", "shifted_validation"):
 # %% tags=["nbval-ignore-output"]
 first, second = outcomes.values()
 for split in ("validation", "shifted_validation"):
-    test = evaluation.compare(data[split].labels, first.logits[split], second.logits[split])
+    test = metrics.compare(data[split].labels, first.logits[split], second.logits[split])
     print(f"{split}: two convolutions (first) against VGG-like (second): {test}")
 
 # %% [markdown]
@@ -269,7 +272,7 @@ print("flattened:", (height * width * channels + 1) * 8, "averaged:", (channels 
 # %% tags=["nbval-ignore-output"]
 cnn = load_trained(outcomes["two convolutions"].experiment, data)
 turned = np.rot90(data["test"].images, axes=(1, 2))
-same = training.predict_logits(cnn, turned).argmax(axis=1) == clean_logits.argmax(axis=1)
+same = loop.predict_logits(cnn, turned).argmax(axis=1) == clean_logits.argmax(axis=1)
 print(f"unchanged by a quarter turn: {same.mean():.1%} of {len(same)}")
 
 # %%

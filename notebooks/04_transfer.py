@@ -40,12 +40,15 @@ if "google.colab" in sys.modules:
 import numpy as np
 import pandas as pd
 
-from helpers import evaluation, figures, judging, networks, recipes, results, weights
-from helpers.course_data import load_course_data
-from helpers.experiments import features, run
-from helpers.imbalance import linear_logits
+from helpers.data.sets import load_course_data
+from helpers.evaluation import judging, metrics, records
+from helpers.evaluation.imbalance import linear_logits
+from helpers.figures import style
+from helpers.models import networks, weights
+from helpers.training import recipes
+from helpers.training.run import features, run
 
-figures.use_course_style()
+style.use_course_style()
 data = load_course_data()
 print("Profile:", data.profile.name)
 
@@ -84,7 +87,7 @@ print("parameters", f"{lite0.count_params():,}")
 # %%
 import keras
 
-from helpers import transfer_figures
+from helpers.figures import transfer_figures
 
 convolutions = [layer for layer in lite0.layers if isinstance(layer, keras.layers.Conv2D)]
 chosen = [convolutions[0], convolutions[4], convolutions[12], convolutions[-1]]
@@ -100,7 +103,7 @@ titles = [f"{layer.output.shape[1]} × {layer.output.shape[2]}" for layer in cho
 maps = {title: np.array(answer[0]) for title, answer in zip(titles, seen, strict=True)}
 heading = f"From a picture of {titles[0]} places to signals at {titles[-1]}"
 shown = transfer_figures.feature_maps(cell, maps, heading)
-figures.save(shown, "04_feature_maps", data.source)
+style.save(shown, "04_feature_maps", data.source)
 
 # %% [markdown]
 # The last maps are tiny, so little is lost by averaging each over its places (*global average
@@ -155,7 +158,7 @@ probes = {
     for name in extractors
 }
 for name, logits in probes.items():
-    print(f"{name:18s}", evaluation.accuracy(judge.labels, logits))
+    print(f"{name:18s}", metrics.accuracy(judge.labels, logits))
 
 # %% [markdown]
 # Two accuracies always differ a little. *McNemar's test* asks whether the difference could be chance:
@@ -163,7 +166,7 @@ for name, logits in probes.items():
 
 # %% tags=["nbval-ignore-output"]
 for other in ("pixels", "random backbone"):
-    paired = evaluation.compare(judge.labels, probes[other], probes["ImageNet backbone"])
+    paired = metrics.compare(judge.labels, probes[other], probes["ImageNet backbone"])
     print(f"{other}, then ImageNet backbone: {paired}")
 
 # %% [markdown]
@@ -173,11 +176,11 @@ for other in ("pixels", "random backbone"):
 # panels by eye: the percentages use all the features.
 
 # %% tags=["nbval-ignore-output"]
-shares = [evaluation.accuracy(judge.labels, logits).value for logits in probes.values()]
+shares = [metrics.accuracy(judge.labels, logits).value for logits in probes.values()]
 heading = "A linear layer gets {:.0%} from pixels, {:.0%} random, {:.0%} ImageNet".format(*shares)
 arrays = (train_features, subset.labels, judge_features, judge.labels, data.class_names)
 shown = transfer_figures.projections(*arrays, heading)
-figures.save(shown, "04_linear_separability", data.source)
+style.save(shown, "04_linear_separability", data.source)
 
 # %% [markdown]
 # ## The input range trap
@@ -214,10 +217,10 @@ traps = {
 }
 
 # %% tags=["nbval-ignore-output"]
-damage = {n: {"validation": evaluation.accuracy(judge.labels, x)} for n, x in traps.items()}
+damage = {n: {"validation": metrics.accuracy(judge.labels, x)} for n, x in traps.items()}
 best, worst = (damage[n]["validation"].value for n in ("0 to 255", "0 to 1 at use only"))
 heading = f"Wrong range at use: from {best:.0%} to {worst:.0%}, no error"
-figures.save(figures.accuracies(damage, heading), "04_input_range", data.source)
+style.save(style.accuracies(damage, heading), "04_input_range", data.source)
 
 # %%
 print("the wrong range at use costs more than half of the accuracy:", worst < best / 2)
@@ -256,11 +259,12 @@ print("alone or together, the same features:", np.allclose(alone, together, atol
 # features. Then we project to a whole training.
 
 # %% tags=["nbval-ignore-output"]
-from helpers import timing, training
+from helpers.evaluation import timing
+from helpers.training import loop
 
-training.compile_model(model, "adam", 1e-3)
+loop.compile_model(model, "adam", 1e-3)
 head = networks.head(width, class_count)
-training.compile_model(head, "adam", 1e-3)
+loop.compile_model(head, "adam", 1e-3)
 
 # %% tags=["nbval-ignore-output"]
 batch, answers = subset.images[:128], subset.labels[:128]
@@ -289,7 +293,7 @@ ways = {
 ratio = sum(ways["backbone in every epoch"]) / sum(ways["features cached"])
 heading = f"Caching makes the {outcome.epochs} epochs of this head {ratio:.0f} times cheaper"
 shown = transfer_figures.costs(ways, heading, ("paid once", "paid in every epoch"))
-figures.save(shown, "04_cached_features", data.source)
+style.save(shown, "04_cached_features", data.source)
 
 # %%
 print("cached features save more than two thirds of the time:", ratio > 3)
@@ -322,7 +326,7 @@ heads = {
 
 # %% tags=["nbval-ignore-output"]
 for outcome in (outcome for outcomes in heads.values() for outcome in outcomes):
-    results.record_outcome(outcome, data)
+    records.record_outcome(outcome, data)
 
 # %%
 missing = [name for name in weights.BACKBONES if name not in available]
@@ -340,13 +344,13 @@ judged = judging.accuracies(firsts, data)
 leader = max(judged, key=lambda title: judged[title]["shifted_validation"].value)
 drop = judged[leader]["validation"].value - judged[leader]["shifted_validation"].value
 heading = f"Even {leader} loses {100 * drop:.0f} points under the shift"
-figures.save(figures.accuracies(judged, heading), "04_backbones", data.source)
+style.save(style.accuracies(judged, heading), "04_backbones", data.source)
 
 # %% tags=["nbval-ignore-output"]
 table = pd.DataFrame(judged).T.astype(str).rename_axis("backbone")
 empty = (weights.load_backbone(name, pretrained=False) for name in lineup)
 table.insert(0, "parameters", [backbone.count_params() for backbone in empty])
-results.save_table(table, "04_backbones", data.source)
+records.save_table(table, "04_backbones", data.source)
 table
 
 # %% tags=["nbval-ignore-output"]
@@ -371,7 +375,7 @@ print("" if mobilenet else "MobileNetV3's weights can't be had here: nothing to 
 # %% tags=["nbval-ignore-output"]
 for name, outcomes in heads.items():
     labels = data["shifted_validation"].labels
-    of_seed = [evaluation.accuracy(labels, o.logits["shifted_validation"]).value for o in outcomes]
+    of_seed = [metrics.accuracy(labels, o.logits["shifted_validation"]).value for o in outcomes]
     spread = f"{min(of_seed):.1%} to {max(of_seed):.1%}"
     print(
         f"{weights.BACKBONES[name].title:20s} seeds: {len(of_seed)}, shifted validation: {spread}"
@@ -386,17 +390,15 @@ for name, outcomes in heads.items():
 shifted = data["shifted_validation"].labels
 first = heads[network][0].logits["shifted_validation"]
 for name in lineup[1:]:
-    paired = evaluation.compare(shifted, first, heads[name][0].logits["shifted_validation"])
+    paired = metrics.compare(shifted, first, heads[name][0].logits["shifted_validation"])
     print(f"{network}, then {name}: {paired}")
 
 # %% tags=["nbval-ignore-output"]
 dense = run(frozen.variant(f"{network}_frozen_dense", extra_dense=128), data)
-results.record_outcome(dense, data)
+records.record_outcome(dense, data)
 for split in ("validation", "shifted_validation"):
     logits = heads[network][0].logits[split], dense.logits[split]
-    print(
-        f"{split}, plain head, then dense layer: {evaluation.compare(data[split].labels, *logits)}"
-    )
+    print(f"{split}, plain head, then dense layer: {metrics.compare(data[split].labels, *logits)}")
 
 # %% [markdown]
 # ## The chosen one, tested once
@@ -409,7 +411,7 @@ for split in ("validation", "shifted_validation"):
 chosen = judging.choose(firsts, data)
 final = judging.accuracies({chosen: firsts[chosen]}, data, judging.REPORT_ON)[chosen]
 for name, estimate in final.items():
-    results.record(f"04_chosen/{name}/accuracy", estimate, source=data.source, network=chosen)
+    records.record(f"04_chosen/{name}/accuracy", estimate, source=data.source, network=chosen)
     print(f"{chosen}, {name.replace('_', ' '):18s} {estimate}")
 
 # %% [markdown]
@@ -443,7 +445,7 @@ for count in (40, 80, 160, 320):
     picked = data.train_rows(count)
     answers = data["train"].labels[picked]
     logits = linear_logits(all_features[picked], answers, judge_features["ImageNet backbone"])
-    print(f"{count:4d} images: {evaluation.accuracy(judge.labels, logits)}")
+    print(f"{count:4d} images: {metrics.accuracy(judge.labels, logits)}")
 
 # %% [markdown]
 # **2.** The last layers of a backbone are the ones most tied to ImageNet's thousand things. Cut the
@@ -461,9 +463,9 @@ half_logits = linear_logits(half_train, subset.labels, half_judge)
 # %% tags=["nbval-ignore-output"]
 print(
     f"{middle.name}, {half_train.shape[1]} features:",
-    evaluation.accuracy(judge.labels, half_logits),
+    metrics.accuracy(judge.labels, half_logits),
 )
-paired = evaluation.compare(judge.labels, half_logits, probes["ImageNet backbone"])
+paired = metrics.compare(judge.labels, half_logits, probes["ImageNet backbone"])
 print(f"half the backbone, then all of it: {paired}")
 
 # %% [markdown]
@@ -477,5 +479,5 @@ print(f"half the backbone, then all of it: {paired}")
 # %% tags=["nbval-ignore-output"]
 reversed_features = extract(backbone, judge.images[..., ::-1])
 reversed_logits = linear_logits(right_train, subset.labels, reversed_features)
-print("right order:   ", evaluation.accuracy(judge.labels, probes["ImageNet backbone"]))
-print("reversed order:", evaluation.accuracy(judge.labels, reversed_logits))
+print("right order:   ", metrics.accuracy(judge.labels, probes["ImageNet backbone"]))
+print("reversed order:", metrics.accuracy(judge.labels, reversed_logits))

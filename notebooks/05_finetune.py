@@ -40,11 +40,14 @@ if "google.colab" in sys.modules:
 import numpy as np
 import pandas as pd
 
-from helpers import evaluation, figures, judging, networks, recipes, results, transfer, weights
-from helpers.course_data import load_course_data
-from helpers.experiments import load_trained, run
+from helpers.data.sets import load_course_data
+from helpers.evaluation import judging, metrics, records
+from helpers.figures import style
+from helpers.models import networks, transfer, weights
+from helpers.training import recipes
+from helpers.training.run import load_trained, run
 
-figures.use_course_style()
+style.use_course_style()
 data = load_course_data()
 print("Profile:", data.profile.name)
 
@@ -125,11 +128,11 @@ curves = {
 }
 
 # %% tags=["nbval-ignore-output"]
-from helpers import transfer_figures
+from helpers.figures import transfer_figures
 
 dip = f"{true_swish.min():.2f} at x = {x[true_swish.argmin()]:.1f}"
 shown = transfer_figures.swish(x, curves, f"Swish dips to {dip}; the report's formula never dips")
-figures.save(shown, "05_swish", data.source)
+style.save(shown, "05_swish", data.source)
 
 # %% [markdown]
 # The two differ by exactly the sign's job: the true Swish goes to zero on the left *from below* and
@@ -189,9 +192,9 @@ some_features = np.random.default_rng(1).normal(size=(64, 1280)).astype("float32
 answers = np.arange(64) % 8
 
 # %%
-from helpers import training
+from helpers.training import loop
 
-training.compile_model(head, "adam", 1e-3)
+loop.compile_model(head, "adam", 1e-3)
 with_penalty = head.evaluate(some_features, answers, verbose=0)[0]
 data_loss = loss(answers, head(some_features, training=False))
 print(
@@ -253,7 +256,7 @@ heading = (
     f"Other companions move an image's answer by {changes['in training'].mean():.0%} in training"
 )
 shown = transfer_figures.batch_dependence(changes, heading)
-figures.save(shown, "05_batch_norm", data.source)
+style.save(shown, "05_batch_norm", data.source)
 
 # %%
 print("in training, companions change the answer:", bool((changes["in training"] > 0.01).all()))
@@ -333,8 +336,8 @@ recipe = recipes.fine_tuned()
 network = recipe.network
 head_only = run(recipes.frozen(network), data)
 tuned = run(recipe, data)
-results.record_outcome(head_only, data)
-results.record_outcome(tuned, data)
+records.record_outcome(head_only, data)
+records.record_outcome(tuned, data)
 print(
     f"{tuned.epochs} epochs on {tuned.train_images:,} images in {tuned.seconds / 60:.1f} minutes,"
 )
@@ -344,11 +347,11 @@ print(f"stopped by {tuned.stopped_by}, best epoch {tuned.best_epoch}")
 before, after = (max(outcome.history["val_accuracy"]) for outcome in (head_only, tuned))
 histories = {"head on the frozen backbone": head_only.history, "fine-tuned": tuned.history}
 heading = f"Highest validation accuracy: {before:.1%} frozen, {after:.1%} fine-tuned"
-figures.save(figures.learning_curves(histories, heading), "05_learning_curves", data.source)
+style.save(style.learning_curves(histories, heading), "05_learning_curves", data.source)
 
 # %% tags=["nbval-ignore-output"]
 for split in ("validation", "shifted_validation"):
-    paired = evaluation.compare(data[split].labels, head_only.logits[split], tuned.logits[split])
+    paired = metrics.compare(data[split].labels, head_only.logits[split], tuned.logits[split])
     print(f"{split}: frozen, then fine-tuned: {paired}")
 
 # %% [markdown]
@@ -366,7 +369,7 @@ moved = transfer.kernel_changes(after, start)
 # %% tags=["nbval-ignore-output"]
 heading = f"{moved.idxmax()} moved most, by {moved.max():.1%}; what was frozen stayed"
 shown = transfer_figures.block_changes({"fine-tuned": moved}, heading)
-figures.save(shown, "05_what_moved", data.source)
+style.save(shown, "05_what_moved", data.source)
 
 # %%
 stored = [
@@ -393,19 +396,19 @@ titles = ("head first", "both at once", "batch norm trained")
 variants = dict(zip(titles, recipes.ways_of_fine_tuning().values(), strict=True))
 outcomes = {name: run(experiment, data) for name, experiment in variants.items()}
 for outcome in outcomes.values():
-    results.record_outcome(outcome, data)
+    records.record_outcome(outcome, data)
 
 # %% tags=["nbval-ignore-output"]
 judged = judging.accuracies(outcomes, data)
 best = max(judged, key=lambda name: judged[name]["validation"].value)
 heading = f"Most right on validation after the subset's epochs: {best}"
-figures.save(figures.accuracies(judged, heading), "05_variants", data.source)
+style.save(style.accuracies(judged, heading), "05_variants", data.source)
 
 # %% tags=["nbval-ignore-output"]
 for name in ("both at once", "batch norm trained"):
     for split in judging.CHOOSE_ON:
         logits = outcomes["head first"].logits[split], outcomes[name].logits[split]
-        paired = evaluation.compare(data[split].labels, *logits)
+        paired = metrics.compare(data[split].labels, *logits)
         print(f"{split}: head first, then {name}: {paired}")
 
 # %% [markdown]
@@ -459,7 +462,7 @@ if data.profile.name == "quick":
 compared = {network: outcomes["head first"]}
 for name in others:
     compared[name] = run(recipes.fine_tuned_on_subset(name), data)
-    results.record_outcome(compared[name], data)
+    records.record_outcome(compared[name], data)
 
 # %% tags=["nbval-ignore-output"]
 for name in weights.BACKBONES:
@@ -471,7 +474,7 @@ titled = {weights.BACKBONES[name].title: outcome for name, outcome in compared.i
 judged = judging.accuracies(titled, data, ["validation"])
 rows = {title: vars(of["validation"]) for title, of in judged.items()}
 table = cost.join(pd.DataFrame.from_dict(rows, orient="index"), how="inner")
-results.save_table(table, "05_backbones", data.source)
+records.save_table(table, "05_backbones", data.source)
 
 # %% tags=["nbval-ignore-output"]
 ratio = table["ms an image"].max() / table["ms an image"].min()
@@ -479,12 +482,12 @@ heading = f"The slowest backbone compared costs {ratio:.1f} times the fastest"
 if len(table) == 1:
     heading = f"Only {table.index[0]}'s weights are at hand here"
 shown = transfer_figures.accuracy_and_cost(table, heading)
-figures.save(shown, "05_backbones", data.source)
+style.save(shown, "05_backbones", data.source)
 
 # %% tags=["nbval-ignore-output"]
 reference = compared[network].logits["validation"]
 for name in list(compared)[1:]:
-    paired = evaluation.compare(
+    paired = metrics.compare(
         data["validation"].labels, reference, compared[name].logits["validation"]
     )
     print(f"{network}, then {name}: {paired}")
@@ -502,12 +505,12 @@ candidates = {"frozen": head_only, "fine-tuned": tuned}
 chosen = judging.choose(candidates, data)
 final = judging.accuracies({chosen: candidates[chosen]}, data, judging.REPORT_ON)[chosen]
 for name, estimate in final.items():
-    results.record(f"05_chosen/{name}/accuracy", estimate, source=data.source, model=chosen)
+    records.record(f"05_chosen/{name}/accuracy", estimate, source=data.source, model=chosen)
 
 # %% tags=["nbval-ignore-output"]
 reported = pd.Series({"test": "98.58 % (its validation)", "shifted_test": "77 % (private test)"})
 table = pd.DataFrame({chosen: final, "the report": reported}).reindex(list(final))
-results.save_table(table, "05_chosen", data.source)
+records.save_table(table, "05_chosen", data.source)
 table.fillna("not measured")
 
 # %% [markdown]
@@ -552,7 +555,7 @@ for block in networks.block_names(backbone):
 logits = tuned.logits["validation"]
 for temperature in (0.5, 1, 2):
     shares = np.array(keras.ops.softmax(logits / temperature))
-    accuracy = evaluation.accuracy(data["validation"].labels, shares)
+    accuracy = metrics.accuracy(data["validation"].labels, shares)
     print(
         f"temperature {temperature}: accuracy {accuracy.value:.1%}, mean share {shares.max(axis=1).mean():.1%}"
     )

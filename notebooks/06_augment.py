@@ -42,13 +42,16 @@ if "google.colab" in sys.modules:
 import numpy as np
 import pandas as pd
 
-from helpers import augment, augment_figures, evaluation, figures, judging, recipes, results, shifts
-from helpers.course_data import SHIFT_SEEDS, load_course_data
-from helpers.experiments import load_trained, run
-from helpers.timing import seconds_per_call
-from helpers.training import Batches, predict_logits
+from helpers.changes import augment, shifts
+from helpers.data.sets import SHIFT_SEEDS, load_course_data
+from helpers.evaluation import judging, metrics, records
+from helpers.evaluation.timing import seconds_per_call
+from helpers.figures import augment_figures, style
+from helpers.training import recipes
+from helpers.training.loop import Batches, predict_logits
+from helpers.training.run import load_trained, run
 
-figures.use_course_style()
+style.use_course_style()
 data = load_course_data()
 print("Profile:", data.profile.name)
 
@@ -101,7 +104,7 @@ by_layers = mild_layers(eight, training=True).numpy().astype(np.uint8)
 rows = {"original": cell[None], "Keras' layers": by_layers, "one seed an image": mild}
 moved = np.abs(mild.astype(float) - cell).mean()
 heading = f"Moved by {moved:.0f} of 255 grey values on average, and still the same cell"
-figures.save(augment_figures.labelled_rows(rows, heading), "06_mild", data.source)
+style.save(augment_figures.labelled_rows(rows, heading), "06_mild", data.source)
 
 # %% [markdown]
 # The report says this 'did not result in any significant improvement'. It judged by validation
@@ -156,7 +159,7 @@ distance = np.abs(report_copies.astype(float) - cell).mean(axis=(1, 2, 3))
 heading = (
     f"One operation moves this cell by {distance.min():.0f} to {distance.max():.0f} grey values"
 )
-figures.save(augment_figures.labelled_rows(rows, heading), "06_rand_augment", data.source)
+style.save(augment_figures.labelled_rows(rows, heading), "06_rand_augment", data.source)
 
 # %% [markdown]
 # Look for copies that you would no longer label with confidence. Solarisation (inverted bright
@@ -191,7 +194,7 @@ farthest = {
     name: np.abs(images - cell.astype(float)).mean((1, 2, 3)).max() for name, images in rows.items()
 }
 heading = f"The copy furthest from its original is one of '{max(farthest, key=farthest.get)}'"
-figures.save(augment_figures.labelled_rows(rows, heading), "06_variants", data.source)
+style.save(augment_figures.labelled_rows(rows, heading), "06_variants", data.source)
 
 # %% [markdown]
 # A measure of how far a setting goes: the mean absolute change of a pixel, for half of the sample's
@@ -208,7 +211,7 @@ changes = pd.DataFrame(
 furthest = changes.mean().idxmax()
 factor = changes.mean().max() / changes["as reported"].mean()
 heading = f"'{furthest}' moves images {factor:.1f} times as far as the report's setting"
-figures.save(augment_figures.mean_changes(changes, heading), "06_variant_changes", data.source)
+style.save(augment_figures.mean_changes(changes, heading), "06_variant_changes", data.source)
 
 # %% tags=["nbval-ignore-output"]
 further = changes.drop(columns="as reported").sub(changes["as reported"], axis=0)
@@ -216,7 +219,7 @@ error = 1.96 * further.sem()
 table = pd.DataFrame({"further by": further.mean(), "from": further.mean() - error})
 table["to"] = further.mean() + error
 table["another setting"] = np.where(table["from"] * table["to"] > 0, "yes", "cannot tell")
-results.save_table(table, "06_variants", data.source)
+records.save_table(table, "06_variants", data.source)
 table.round(1)
 
 # %%
@@ -266,7 +269,7 @@ rows = {f"on batch {i + 1}": batched[i].astype(np.uint8) for i in range(2)}
 rows |= {f"mapped, batch {i + 1}": mapped[i].astype(np.uint8) for i in range(2)}
 count = batches_of_one_picture(batched)
 heading = f"One operation a batch: in {count} of 40 batches all eight pictures are equal"
-figures.save(augment_figures.labelled_rows(rows, heading), "06_keras_trap", data.source)
+style.save(augment_figures.labelled_rows(rows, heading), "06_keras_trap", data.source)
 
 # %% [markdown]
 # No error, no warning, and the training even runs. But in a batch of 128 images the network sees one
@@ -297,7 +300,7 @@ offline = seconds_per_call(lambda: augment.rand_augment_copies(train.images, see
 epochs = 15
 heading = f"After {offline / on_the_fly:.1f} epochs, copies made once have paid for themselves"
 lines = augment_figures.two_costs(offline, on_the_fly, epochs, heading)
-figures.save(lines, "06_cost", data.source)
+style.save(lines, "06_cost", data.source)
 
 # %% [markdown]
 # So far the report is right about seconds, as long as a training is longer than the crossing point.
@@ -316,7 +319,7 @@ cost = pd.DataFrame(
     },
     index=["one set of copies", "a set of copies for each epoch", "drawn on the fly"],
 )
-results.save_table(cost, "06_cost", data.source)
+records.save_table(cost, "06_cost", data.source)
 cost.round(1)
 
 # %% [markdown]
@@ -336,7 +339,7 @@ rows = {"original": cell[None]}
 rows |= {name.replace("_", " "): copies_of_cell(name) for name in families}
 far = {name: np.abs(images.astype(float) - cell).mean() for name, images in rows.items()}
 heading = f"The same cell, moved furthest by '{max(far, key=far.get)}'"
-figures.save(augment_figures.labelled_rows(rows, heading), "06_families", data.source)
+style.save(augment_figures.labelled_rows(rows, heading), "06_families", data.source)
 
 # %% [markdown]
 # Each family gets the same training: the fine-tuning of `05_finetune` (head first, then all blocks
@@ -363,7 +366,7 @@ print(len(trainings), "trainings:", ", ".join(trainings))
 # %% tags=["nbval-ignore-output"]
 outcomes = {name: run(training, data) for name, training in trainings.items()}
 for outcome in outcomes.values():
-    results.record_outcome(outcome, data)
+    records.record_outcome(outcome, data)
 
 # %% tags=["nbval-ignore-output"]
 summary = pd.DataFrame(
@@ -385,9 +388,7 @@ summary.round(1)
 # %% tags=["nbval-ignore-output"]
 JUDGES = ("validation", "shifted_validation")
 judged = {
-    name: {
-        judge: evaluation.accuracy(data[judge].labels, outcome.logits[judge]) for judge in JUDGES
-    }
+    name: {judge: metrics.accuracy(data[judge].labels, outcome.logits[judge]) for judge in JUDGES}
     for name, outcome in outcomes.items()
 }
 spread = {j: [estimates[j].value for estimates in judged.values()] for j in JUDGES}
@@ -396,7 +397,7 @@ heading = (
     f"Best and worst are {100 * clean_gap:.1f} points apart on clean images, "
     f"{100 * shifted_gap:.1f} on shifted ones"
 )
-figures.save(figures.accuracies(judged, heading), "06_families_judged", data.source)
+style.save(style.accuracies(judged, heading), "06_families_judged", data.source)
 
 # %% [markdown]
 # ## Which differences are real?
@@ -411,7 +412,7 @@ def against_none(judge):
     labels, baseline = data[judge].labels, outcomes["none"].logits[judge]
     others = [name for name in outcomes if name != "none"]
     return {
-        name: evaluation.compare(labels, outcomes[name].logits[judge], baseline) for name in others
+        name: metrics.compare(labels, outcomes[name].logits[judge], baseline) for name in others
     }
 
 
@@ -424,7 +425,7 @@ verdicts = pd.DataFrame(
     {judge: {name: test.verdict for name, test in tests[judge].items()} for judge in JUDGES}
 ).replace({f"the {key} is better": f"{value} is better" for key, value in words.items()})
 verdicts["p, shifted"] = [f"{test.p_value:.1e}" for test in tests["shifted_validation"].values()]
-results.save_table(verdicts, "06_against_none", data.source)
+records.save_table(verdicts, "06_against_none", data.source)
 verdicts
 
 # %% [markdown]
@@ -442,7 +443,7 @@ def count_real(tests):
 
 counts = pd.DataFrame({judge: count_real(each) for judge, each in tests.items()})
 counts.loc["told from 'none'"] = counts.sum()
-results.save_table(counts, "06_judges", data.source)
+records.save_table(counts, "06_judges", data.source)
 clean_count, shifted_count = counts.loc["told from 'none'"]
 more = "clean" if clean_count > shifted_count else "shifted"
 verdict = f"the {more} one" if clean_count != shifted_count else "both alike"
@@ -480,7 +481,7 @@ def print_tests(first, second):
     print(f"{first} (first) against {second} (second)")
     for judge in JUDGES:
         logits = (outcomes[name].logits[judge] for name in (first, second))
-        print(f"- {judge.replace('_', ' ')}:", evaluation.compare(data[judge].labels, *logits))
+        print(f"- {judge.replace('_', ' ')}:", metrics.compare(data[judge].labels, *logits))
 
 
 print_tests("RandAugment, on the fly", "RandAugment, copies")
@@ -506,14 +507,14 @@ familiar = np.array([shifts.seen_only(chain) for chain in chains])
 parts = {"every change has a counterpart": familiar, "some change has none": ~familiar}
 split = {
     name: {
-        part: evaluation.accuracy(labels[rows], outcomes[name].logits["shifted_validation"][rows])
+        part: metrics.accuracy(labels[rows], outcomes[name].logits["shifted_validation"][rows])
         for part, rows in parts.items()
     }
     for name in dict.fromkeys(["none", "composed", chosen])
 }
 gains = [100 * (split[chosen][part].value - split["none"][part].value) for part in parts]
 heading = f"'{chosen}' against 'none': {gains[0]:+.1f} points on familiar changes, {gains[1]:+.1f} on others"
-figures.save(figures.accuracies(split, heading), "06_seen_and_unseen", data.source)
+style.save(style.accuracies(split, heading), "06_seen_and_unseen", data.source)
 
 # %% [markdown]
 # If augmentation only trained for the exam, the gain would vanish where some change is new to it. In
@@ -538,7 +539,7 @@ print("images of both kinds:", bool(familiar.any() and not familiar.all()))
 finals = [n for n in ("test", "shifted_test", "second_acquisition") if n in data.sets]
 model = load_trained(trainings[chosen], data)
 final = {
-    name: evaluation.accuracy(data[name].labels, predict_logits(model, data[name].images))
+    name: metrics.accuracy(data[name].labels, predict_logits(model, data[name].images))
     for name in finals
 }
 for name, estimate in final.items():
@@ -547,7 +548,7 @@ for name, estimate in final.items():
 # %% tags=["nbval-ignore-output"]
 lost = 100 * (final["test"].value - final["shifted_test"].value)
 heading = f"'{chosen}': the shift still costs {lost:.1f} points"
-figures.save(figures.accuracies({chosen: final}, heading), "06_chosen", data.source)
+style.save(style.accuracies({chosen: final}, heading), "06_chosen", data.source)
 
 # %% [markdown]
 # ## At full size: the report's own ladder
@@ -561,7 +562,7 @@ figures.save(figures.accuracies({chosen: final}, heading), "06_chosen", data.sou
 # %% tags=["nbval-ignore-output"]
 full_size = {name: run(training, data) for name, training in recipes.report_steps().items()}
 for outcome in full_size.values():
-    results.record_outcome(outcome, data)
+    records.record_outcome(outcome, data)
 
 # %% tags=["nbval-ignore-output"]
 both = ("validation", "shifted_test")
@@ -571,7 +572,7 @@ gaps = [100 * np.ptp([estimates[judge].value for estimates in fine_tuned]) for j
 
 # %% tags=["nbval-ignore-output"]
 heading = f"Fine-tuned, they differ by {gaps[0]:.1f} points clean, by {gaps[1]:.1f} shifted"
-figures.save(figures.accuracies(ladder, heading), "06_clean_and_shifted", data.source)
+style.save(style.accuracies(ladder, heading), "06_clean_and_shifted", data.source)
 
 # %% [markdown]
 # The report's last comparison was Adam against Lion: 98.58 % against 98.74 % on validation. On the
@@ -582,7 +583,7 @@ figures.save(figures.accuracies(ladder, heading), "06_clean_and_shifted", data.s
 # %% tags=["nbval-ignore-output"]
 def print_full_size_test(judge, first, second):
     logits = full_size[first].logits[judge], full_size[second].logits[judge]
-    test = evaluation.compare(data[judge].labels, *logits)
+    test = metrics.compare(data[judge].labels, *logits)
     print(f"{judge.replace('_', ' ')}: {first} (first) against {second} (second): {test}")
 
 
@@ -645,7 +646,7 @@ print(len({picture.tobytes() for picture in turned + mirrored}), "different pict
 # %%
 def p_value(count):
     right, wrong = np.tile([1.0, 0.0], (count, 1)), np.tile([0.0, 1.0], (count, 1))
-    return evaluation.compare(np.zeros(count, int), right, wrong).p_value
+    return metrics.compare(np.zeros(count, int), right, wrong).p_value
 
 
 print("images needed:", next(count for count in range(1, 50) if p_value(count) < 0.05))

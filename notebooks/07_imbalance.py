@@ -39,10 +39,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from helpers import augment, evaluation, figures, judging, recipes, recorded, results
-from helpers.course_data import load_course_data
+from helpers.changes import augment
+from helpers.data.sets import load_course_data
+from helpers.evaluation import judging, metrics, records
+from helpers.figures import style
+from helpers.training import recipes, recorded
 
-figures.use_course_style()
+style.use_course_style()
 data = load_course_data()
 print("Profile:", data.profile.name)
 
@@ -56,14 +59,14 @@ print("Profile:", data.profile.name)
 # %% tags=["nbval-ignore-output"]
 model = recorded.look_up(recipes.fine_tunings()["fine_tuned_rand_augment"], data)
 labels, logits = data["validation"].labels, model.logits["validation"]
-print("validation accuracy:", evaluation.accuracy(labels, logits))
+print("validation accuracy:", metrics.accuracy(labels, logits))
 
 # %% tags=["nbval-ignore-output"]
-matrix = evaluation.confusion(labels, logits)
+matrix = metrics.confusion(labels, logits)
 wrong = matrix - np.diag(np.diag(matrix))
 true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
 heading = f"Most often, {data.class_names[true]} is taken for {data.class_names[predicted]}"
-figures.save(figures.confusion(matrix, data.class_names, heading), "07_confusion", data.source)
+style.save(style.confusion(matrix, data.class_names, heading), "07_confusion", data.source)
 
 # %% [markdown]
 # Every image is counted once, so the matrix sums to the number of images, and its rows sum to the
@@ -81,9 +84,9 @@ print(matrix.sum() == len(labels), np.array_equal(matrix.sum(axis=1), np.bincoun
 # each class counts the same, however small.
 
 # %% tags=["nbval-ignore-output"]
-report = evaluation.per_class(labels, logits, data.class_names)
+report = metrics.per_class(labels, logits, data.class_names)
 report["training images"] = np.bincount(data["train"].labels)
-results.save_table(report, "07_per_class", data.source)
+records.save_table(report, "07_per_class", data.source)
 report.sort_values("F1").round(3)
 
 # %%
@@ -123,7 +126,7 @@ print(f"rank correlation {test.statistic:+.2f} (p = {test.pvalue:.2f}): {said} t
 # %% tags=["nbval-ignore-output"]
 follows = "follows" if said == "speaks for" else "does not follow"
 heading = f"Recall {follows} class size: rank correlation {test.statistic:+.2f}"
-figures.save(figures.size_and_recall(report, heading), "07_size_and_recall", data.source)
+style.save(style.size_and_recall(report, heading), "07_size_and_recall", data.source)
 
 # %% [markdown]
 # A simpler explanation is biology: an immature granulocyte *becomes* a neutrophil, an eosinophil or a
@@ -135,8 +138,8 @@ immature = data.class_names.index("immature granulocytes")
 partners = wrong[immature] + wrong[:, immature]
 confused = pd.Series(partners, index=data.class_names).drop("immature granulocytes")
 heading = f"Immature granulocytes are confused most with: {confused.idxmax()}"
-shown = figures.bars(confused.sort_values(ascending=False), heading, "validation images")
-figures.save(shown, "07_immature_partners", data.source)
+shown = style.bars(confused.sort_values(ascending=False), heading, "validation images")
+style.save(shown, "07_immature_partners", data.source)
 
 # %% [markdown]
 # The neutrophil cannot decide it: it is a neighbour in development *and* the largest class. Look at
@@ -151,7 +154,7 @@ figures.save(shown, "07_immature_partners", data.source)
 # pulls with the same total force.
 
 # %%
-from helpers.training import balanced_class_weights
+from helpers.training.loop import balanced_class_weights
 
 toy = balanced_class_weights(np.array([0] * 6 + [1] * 2))
 print(toy, "total pull:", [6 * toy[0], 2 * toy[1]])
@@ -194,26 +197,26 @@ outcomes = by_seed[0]
 
 # %%
 equal = np.full(8, 100)
-same = evaluation.adjust_logits(logits, equal).argmax(axis=1) == logits.argmax(axis=1)
+same = metrics.adjust_logits(logits, equal).argmax(axis=1) == logits.argmax(axis=1)
 print("equal shares change no prediction:", bool(same.all()))
 
 # %% tags=["nbval-ignore-output"]
 answers = {name: outcome.logits["validation"] for name, outcome in outcomes.items()}
 subset_labels = data.train_subset(data.profile.subset.train_images).labels
 counts = np.bincount(subset_labels, minlength=8)
-answers["logit adjustment"] = evaluation.adjust_logits(answers["plain"], counts)
+answers["logit adjustment"] = metrics.adjust_logits(answers["plain"], counts)
 
 # %% tags=["nbval-ignore-output"]
 rows = {
     name: {
-        "accuracy": str(evaluation.accuracy(labels, answer)),
-        "macro F1": f"{evaluation.macro_f1(labels, answer).value:.3f}",
-        "against plain": str(evaluation.compare(labels, answers["plain"], answer)),
+        "accuracy": str(metrics.accuracy(labels, answer)),
+        "macro F1": f"{metrics.macro_f1(labels, answer).value:.3f}",
+        "against plain": str(metrics.compare(labels, answers["plain"], answer)),
     }
     for name, answer in answers.items()
 }
 table = pd.DataFrame(rows).T
-results.save_table(table, "07_remedies", data.source)
+records.save_table(table, "07_remedies", data.source)
 pd.set_option("display.max_colwidth", None)
 table
 
@@ -222,12 +225,12 @@ table
 # multiplied by four (*Bonferroni's* correction) before the title below calls anything better.
 
 # %% tags=["nbval-ignore-output"]
-tests = {n: evaluation.compare(labels, answers["plain"], a) for n, a in answers.items()}
+tests = {n: metrics.compare(labels, answers["plain"], a) for n, a in answers.items()}
 better = [n for n, t in tests.items() if 4 * t.p_value < 0.05 and t.only_second > t.only_first]
-judged = {name: {"macro F1": evaluation.macro_f1(labels, a)} for name, a in answers.items()}
+judged = {name: {"macro F1": metrics.macro_f1(labels, a)} for name, a in answers.items()}
 heading = f"Seed 0: more right answers (corrected test): {', '.join(better) or 'no remedy'}"
-shown = figures.accuracies(judged, heading, "macro F1, with 95 % interval")
-figures.save(shown, "07_remedies", data.source)
+shown = style.accuracies(judged, heading, "macro F1, with 95 % interval")
+style.save(shown, "07_remedies", data.source)
 
 # %% [markdown]
 # Before you credit balance with a gain, look for what else changed. A balanced set has more images, so
@@ -271,9 +274,9 @@ pd.Series(images_an_epoch, name="training images an epoch").to_frame()
 # `04_transfer`, keep a handful of images of one class, and train a linear model on them.
 
 # %% tags=["nbval-ignore-output"]
-from helpers.experiments import features
-from helpers.imbalance import linear_logits, rows_with_rare_class
-from helpers.weights import default_backbone
+from helpers.evaluation.imbalance import linear_logits, rows_with_rare_class
+from helpers.models.weights import default_backbone
+from helpers.training.run import features
 
 backbone, rare, kept = default_backbone(), data.class_names.index("lymphocyte"), 5
 rows = data.train_rows(data.profile.subset.train_images * 2)
@@ -292,21 +295,21 @@ probes = {
     "made rare": linear_logits(few_features, few_labels, validation_features),
     "rare, weighted": linear_logits(few_features, few_labels, validation_features, "balanced"),
 }
-probes["rare, logits adjusted"] = evaluation.adjust_logits(
+probes["rare, logits adjusted"] = metrics.adjust_logits(
     probes["made rare"], np.bincount(few_labels)
 )
 
 # %% tags=["nbval-ignore-output"]
 of_rare = labels == rare
 found = {
-    name: {"recall of lymphocytes": evaluation.accuracy(labels[of_rare], answer[of_rare])}
+    name: {"recall of lymphocytes": metrics.accuracy(labels[of_rare], answer[of_rare])}
     for name, answer in probes.items()
 }
 lost = found["as many as there are"]["recall of lymphocytes"].value
 left = found["made rare"]["recall of lymphocytes"].value
 heading = f"Made rare, lymphocytes fall from {lost:.0%} to {left:.0%} recall"
-shown = figures.accuracies(found, heading, "recall, with 95 % interval")
-figures.save(shown, "07_made_rare", data.source)
+shown = style.accuracies(found, heading, "recall, with 95 % interval")
+style.save(shown, "07_made_rare", data.source)
 
 # %%
 recall_of = {name: sets["recall of lymphocytes"].value for name, sets in found.items()}
@@ -325,7 +328,7 @@ print(
 
 # %% tags=["nbval-ignore-output"]
 of_lymphocytes = {
-    name: evaluation.per_class(labels, answer, data.class_names).loc["lymphocyte"]
+    name: metrics.per_class(labels, answer, data.class_names).loc["lymphocyte"]
     for name, answer in probes.items()
 }
 pd.DataFrame(of_lymphocytes).loc[["precision", "recall"]].T.round(2)
@@ -358,11 +361,11 @@ pd.DataFrame(of_lymphocytes).loc[["precision", "recall"]].T.round(2)
 # %% tags=["nbval-ignore-output"]
 lazy = np.zeros((len(labels), len(data.class_names)))
 lazy[:, data.class_names.index("neutrophil")] = 1
-print("accuracy:", evaluation.accuracy(labels, lazy))
-print("macro F1:", evaluation.macro_f1(labels, lazy))
+print("accuracy:", metrics.accuracy(labels, lazy))
+print("macro F1:", metrics.macro_f1(labels, lazy))
 
 # %%
-lazy_accuracy, lazy_f1 = evaluation.accuracy(labels, lazy), evaluation.macro_f1(labels, lazy)
+lazy_accuracy, lazy_f1 = metrics.accuracy(labels, lazy), metrics.macro_f1(labels, lazy)
 print("macro F1 gives it away:", lazy_f1.value < 0.5 * lazy_accuracy.value)
 
 # %% [markdown]
@@ -376,13 +379,13 @@ curve = {}
 for number in numbers:
     fewer = rows_with_rare_class(train_labels, rare, number, seed=0)
     answer = linear_logits(train_features[fewer], train_labels[fewer], validation_features[of_rare])
-    curve[f"{number} kept"] = {"recall": evaluation.accuracy(labels[of_rare], answer)}
+    curve[f"{number} kept"] = {"recall": metrics.accuracy(labels[of_rare], answer)}
 reached = curve[f"{numbers[-1]} kept"]["recall"].value
 heading = (
     f"With {numbers[-1]} lymphocytes recall reaches {reached:.0%}, with all of them {lost:.0%}"
 )
-shown = figures.accuracies(curve, heading, "recall of lymphocytes, with 95 % interval")
-figures.save(shown, "07_how_few", data.source)
+shown = style.accuracies(curve, heading, "recall of lymphocytes, with 95 % interval")
+style.save(shown, "07_how_few", data.source)
 
 # %% [markdown]
 # **3.** The strength `tau` of logit adjustment trades the classes against each other. Show that a
@@ -393,8 +396,7 @@ figures.save(shown, "07_how_few", data.source)
 # %%
 predicted_rare = [
     (
-        evaluation.adjust_logits(probes["made rare"], np.bincount(few_labels), tau).argmax(1)
-        == rare
+        metrics.adjust_logits(probes["made rare"], np.bincount(few_labels), tau).argmax(1) == rare
     ).sum()
     for tau in (0, 0.5, 1, 2)
 ]

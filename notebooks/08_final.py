@@ -42,13 +42,16 @@ if "google.colab" in sys.modules:
 import numpy as np
 import pandas as pd
 
-from helpers import calibration, evaluation, explanation, figures, release, shifts
-from helpers import explanation_figures as plots
-from helpers.course_data import load_course_data
-from helpers.grad_cam import embeddings, grad_cam
-from helpers.training import predict_logits
+from helpers.changes import shifts
+from helpers.data.sets import load_course_data
+from helpers.evaluation import calibration, explanation, metrics
+from helpers.evaluation.grad_cam import embeddings, grad_cam
+from helpers.figures import explanation_figures as plots
+from helpers.figures import style
+from helpers.models import released
+from helpers.training.loop import predict_logits
 
-figures.use_course_style()
+style.use_course_style()
 data = load_course_data()
 print("Profile:", data.profile.name)
 
@@ -62,8 +65,8 @@ print("Profile:", data.profile.name)
 
 # %% tags=["nbval-ignore-output"]
 models = {
-    "before": release.load_or_train("fine_tuned", data),
-    "after": release.load_or_train("final", data),
+    "before": released.load_or_train("fine_tuned", data),
+    "after": released.load_or_train("final", data),
 }
 for name, model in models.items():
     print(f"{name}: {model.count_params():,} parameters")
@@ -77,12 +80,12 @@ logits = {
 
 # %% tags=["nbval-ignore-output"]
 judged = {
-    name: {judge: evaluation.accuracy(sets[judge].labels, found[judge]) for judge in sets}
+    name: {judge: metrics.accuracy(sets[judge].labels, found[judge]) for judge in sets}
     for name, found in logits.items()
 }
 gap = {name: 100 * (e["test"].value - e["shifted_test"].value) for name, e in judged.items()}
 heading = f"The shift costs {gap['before']:.0f} points before, {gap['after']:.0f} after"
-figures.save(figures.accuracies(judged, heading), "08_before_and_after", data.source)
+style.save(style.accuracies(judged, heading), "08_before_and_after", data.source)
 
 # %% [markdown]
 # `validation` and `test` are photographs as the training ones. `shifted_…` are the same kind of
@@ -114,7 +117,7 @@ now = alone["after"].loc[hardest, "accuracy"]
 heading = (
     f"Before, '{hardest}' alone leaves {alone['before'].accuracy.iloc[0]:.0%} right; now {now:.0%}"
 )
-figures.save(plots.operations(alone, heading), "08_operations", data.source)
+style.save(plots.operations(alone, heading), "08_operations", data.source)
 
 # %% [markdown]
 # Some changes hardly matter to either network. The network before was never shown that a cell stays
@@ -129,7 +132,7 @@ seen = data.seen_only("shifted_test")
 labels = data["shifted_test"].labels
 for name, found in logits.items():
     for kind, chosen in {"seen kinds only": seen, "with an unseen kind": ~seen}.items():
-        estimate = evaluation.accuracy(labels[chosen], found["shifted_test"][chosen])
+        estimate = metrics.accuracy(labels[chosen], found["shifted_test"][chosen])
         print(f"{name:7s} {kind:20s} {estimate}")
 
 # %% [markdown]
@@ -146,7 +149,7 @@ mended = logits["after"]["shifted_test"][rows].argmax(axis=1) == shifted.labels[
 heading = f"Of its 10 surest errors, the final model gets {mended.sum()} right"
 true, predicted = ([names[k] for k in some] for some in (shifted.labels[rows], shares.argmax(1)))
 sheet = plots.error_sheet(shifted.images[rows], true, predicted, shares.max(axis=1), heading)
-figures.save(sheet, "08_worst_errors", data.source)
+style.save(sheet, "08_worst_errors", data.source)
 
 # %% [markdown]
 # ## Where it looks
@@ -171,7 +174,7 @@ titles = [
 ]
 centre = [each[:, 32:64, 32:64].sum() / max(each.sum(), 1e-9) for each in maps]
 heading = f"The middle ninth gets {centre[0]:.0%} of the map clean, {centre[1]:.0%} shifted"
-figures.save(plots.grad_cam_pairs(*pairs, *maps, titles, heading), "08_grad_cam", data.source)
+style.save(plots.grad_cam_pairs(*pairs, *maps, titles, heading), "08_grad_cam", data.source)
 
 # %% [markdown]
 # ## What happens to its features
@@ -202,7 +205,7 @@ heading = (
     f"{neighbours['after'].value:.0%} after"
 )
 figure = plots.embeddings(points, both_labels, is_shifted, names, heading)
-figures.save(figure, "08_embeddings", data.source)
+style.save(figure, "08_embeddings", data.source)
 
 # %% [markdown]
 # Before, the shifted cells leave their classes and gather in regions of their own: the network has
@@ -218,7 +221,8 @@ figures.save(figure, "08_embeddings", data.source)
 # steps before the last.
 
 # %%
-from helpers import augment, augment_figures
+from helpers.changes import augment
+from helpers.figures import augment_figures
 
 # %% tags=["nbval-ignore-output"]
 cells = data["train"].images[
@@ -232,7 +236,7 @@ for copy in range(2):
     )
 moved = np.mean([np.abs(c.astype(float) - cells).mean() for c in list(rows_of_copies.values())[1:]])
 heading = f"Changed by {moved:.0f} of 255 grey values on average; still the same classes?"
-figures.save(augment_figures.labelled_rows(rows_of_copies, heading), "08_heavy", data.source)
+style.save(augment_figures.labelled_rows(rows_of_copies, heading), "08_heavy", data.source)
 
 # %% [markdown]
 # An image's changes come from its own seed: the chain is repeatable, whatever the batch or the number
@@ -249,10 +253,11 @@ print("same seeds, same copies:", np.allclose(first, last, atol=1e-3))
 # %%
 import tensorflow as tf
 
-from helpers import fused_batch_norm, recipes
-from helpers.experiments import new_network
-from helpers.timing import seconds_per_call
-from helpers.training import compile_model
+from helpers.evaluation.timing import seconds_per_call
+from helpers.models import fused_batch_norm
+from helpers.training import recipes
+from helpers.training.loop import compile_model
+from helpers.training.run import new_network
 
 # %% tags=["nbval-ignore-output"]
 batch, batch_labels = data["train"].images[:128], data["train"].labels[:128]
@@ -274,12 +279,14 @@ print("who waits for whom:", "nobody" if augmenting < stepping else "the network
 # After RandAugment the report tuned: the batch, RandAugment's own settings, the optimizer and its
 # rate, one more layer. Here is its list, each trial on the same 3,000 photographs with several seeds
 # (in the quick profile only a few of the trials), read from the course's records where they are of
-# these images. `python -m helpers.study` also searches beyond the list; the report says what it found.
+# these images. `python -m helpers study` also searches beyond the list; the report says what it found.
 
 # %%
-from helpers import judging, ladder, recorded, results, views
+from helpers.evaluation import judging, records, views
+from helpers.figures import ladder
 from helpers.report.figures import PAGE, Panel, side_by_side
 from helpers.report.records import TRIALS
+from helpers.training import recorded
 
 # %% tags=["nbval-ignore-output"]
 few = ("tuning_adam_1e-4", "tuning_adam_1e-3", "tuning_3_operations")
@@ -295,7 +302,7 @@ panels = [
     Panel(judge.replace("_", " "), [found[judge] for found in tuned.values()])
     for judge in judging.CHOOSE_ON
 ]
-figures.save(side_by_side(list(tuned), panels, heading, PAGE), "08_tuning", data.source)
+style.save(side_by_side(list(tuned), panels, heading, PAGE), "08_tuning", data.source)
 
 # %% [markdown]
 # A dot is the mean of the seeds and its line reaches from the lowest to the highest: where lines
@@ -311,7 +318,7 @@ figures.save(side_by_side(list(tuned), panels, heading, PAGE), "08_tuning", data
 # weights and smoothed labels; then on from there with images enlarged to 128 px and with more kinds of
 # change (its minutes include the first part's). They alter several things at once, so they say what the
 # whole brings and not what each part does. Validation and *shifted validation* choose; the test sets only report. MedMNIST-C stands there
-# where `python -m helpers.robustness` has recorded it.
+# where `python -m helpers robustness` has recorded it.
 
 # %% tags=["nbval-ignore-output"]
 steps = {title: recorded.look_up(e, data) for title, e in recipes.ladder_steps().items()}
@@ -321,7 +328,7 @@ table.map(ladder.cell)
 # %% tags=["nbval-ignore-output"]
 values = table["shifted test"].map(lambda estimate: estimate.value)
 heading = f"From {values.iloc[0]:.0%} to {values.iloc[-1]:.0%} on the shifted test, step by step"
-figures.save(plots.ladder(table, heading), "08_ladder", data.source)
+style.save(plots.ladder(table, heading), "08_ladder", data.source)
 
 # %% [markdown]
 # Which steps are more than chance? McNemar's test of each step against the one before, on the
@@ -343,7 +350,7 @@ ladder.paired_tests(steps, data)
 # %% tags=["nbval-ignore-output"]
 judges = [name for name in ("shifted_validation", *judging.REPORT_ON) if name in sets]
 eight = {name: views.mean_logits(models["after"], sets[name].images) for name in judges}
-test = evaluation.compare(
+test = metrics.compare(
     sets["shifted_validation"].labels,
     logits["after"]["shifted_validation"],
     eight["shifted_validation"],
@@ -352,20 +359,20 @@ print("one view (first) against eight (second), shifted validation:", test)
 
 # %% tags=["nbval-ignore-output"]
 by_views = {
-    count: {name: evaluation.accuracy(sets[name].labels, found[name]) for name in judges[1:]}
+    count: {name: metrics.accuracy(sets[name].labels, found[name]) for name in judges[1:]}
     for count, found in {"one view": logits["after"], "eight views": eight}.items()
 }
 gained = 100 * (
     by_views["eight views"]["shifted_test"].value - by_views["one view"]["shifted_test"].value
 )
 heading = f"Eight views change the shifted test by {gained:+.1f} points"
-figures.save(figures.accuracies(by_views, heading), "08_views", data.source)
+style.save(style.accuracies(by_views, heading), "08_views", data.source)
 
 # %% tags=["nbval-ignore-output"]
 for name, estimate in by_views["eight views"].items():
     print(f"{name.replace('_', ' '):20s} {estimate}")
     key = f"08_final/eight_views/{name}"
-    results.record(key, estimate, source=data.source, split=data.fingerprint)
+    records.record(key, estimate, source=data.source, split=data.fingerprint)
 
 # %% [markdown]
 # Eight views are the elements of one group: turning the cell first changes nothing but rounding.
@@ -405,7 +412,7 @@ heading = (
     f"A temperature fitted clean: ECE {calibration_errors['before', 'test']:.0%} clean, "
     f"{calibration_errors['before', 'shifted_test']:.0%} shifted before, {calibration_errors['after', 'shifted_test']:.0%} after"
 )
-figures.save(plots.reliability(tables, heading), "08_reliability", data.source)
+style.save(plots.reliability(tables, heading), "08_reliability", data.source)
 
 # %% [markdown]
 # The temperature was fitted on clean validation, and under shift it is the wrong one: nothing in clean
@@ -440,11 +447,11 @@ print("3 is more modest than 1:", (hot.max(1) <= calibration.softmax(some).max(1
 
 # %% tags=["nbval-ignore-output"]
 hardest_class = {
-    name: evaluation.per_class(labels, found["shifted_test"], names)["F1"].idxmin()
+    name: metrics.per_class(labels, found["shifted_test"], names)["F1"].idxmin()
     for name, found in logits.items()
 }
 class_f1 = {
-    name: evaluation.per_class(labels, found["shifted_test"], names)["F1"]
+    name: metrics.per_class(labels, found["shifted_test"], names)["F1"]
     for name, found in logits.items()
 }
 print("hardest under shift, by F1:", hardest_class)
@@ -456,11 +463,11 @@ print("F1 of", names[index], {name: f"{f1.iloc[index]:.3f}" for name, f1 in clas
 partners.head(4).round(3)
 
 # %% tags=["nbval-ignore-output"]
-matrix = evaluation.confusion(labels, logits["after"]["shifted_test"])
+matrix = metrics.confusion(labels, logits["after"]["shifted_test"])
 heading = (
     f"Under shift, {names[index]} most often go to {partners.index[0]} ({partners.iloc[0, 0]:.0%})"
 )
-figures.save(figures.confusion(matrix, names, heading), "08_confusion", data.source)
+style.save(style.confusion(matrix, names, heading), "08_confusion", data.source)
 
 # %% [markdown]
 # ## Give it a photograph
@@ -469,14 +476,14 @@ figures.save(figures.confusion(matrix, names, heading), "08_confusion", data.sou
 # was measured and where it fails. The same from the command line, for one photograph or a folder:
 #
 # ```sh
-# python -m helpers.predict cell.jpg
-# python -m helpers.predict my_cells/ --csv cells.csv --sheet cells.png
+# python -m helpers predict cell.jpg
+# python -m helpers predict my_cells/ --csv cells.csv --sheet cells.png
 # ```
 #
 # It is for teaching, not for diagnosis: it names one of eight classes for *any* picture, a cat's too.
 
 # %%
-from helpers import predict, score
+from helpers.commands import predict, score
 
 # %% tags=["nbval-ignore-output"]
 chosen = np.random.default_rng(3).permutation(len(labels))[:10]
@@ -484,8 +491,8 @@ shares = predict.classify(models["after"], shifted.images[chosen], shifted_tempe
 right = shares.argmax(axis=1) == labels[chosen]
 captions = [f"{names[row.argmax()]}\n{row.max():.0%}" for row in shares]
 heading = f"{right.sum()} of {len(right)} photographs that it never saw, shifted, named rightly"
-figures.save(
-    figures.contact_sheet(shifted.images[chosen], captions, 5, heading),
+style.save(
+    style.contact_sheet(shifted.images[chosen], captions, 5, heading),
     "08_predictions",
     data.source,
 )
@@ -499,7 +506,7 @@ figures.save(
 # place: other photographs, other changes.
 
 # %% tags=["nbval-ignore-output"]
-print(score.standing(100 * evaluation.accuracy(labels, eight["shifted_test"]).value))
+print(score.standing(100 * metrics.accuracy(labels, eight["shifted_test"]).value))
 
 # %% [markdown]
 # ## Recap

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import augment, augment_families, shifts
+from helpers.changes import augment, families, shifts
 from helpers.course import CourseError
 
 # What each layer inside Keras' RandAugment does, in the course's words.
@@ -98,7 +98,7 @@ def test_geometry_moves_pixels_and_makes_no_colour(images):
 def test_geometry_without_any_range_is_a_flip(images):
     seeds = seeds_of(len(images))
     draws = augment._uniforms(seeds, 6)
-    out = augment_families._moved(0.0, 0.0, 1.0)(tf.cast(images, tf.float32), draws).numpy()
+    out = families._moved(0.0, 0.0, 1.0)(tf.cast(images, tf.float32), draws).numpy()
     flips = [images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1]]
     which = [
         [k for k in range(4) if np.allclose(out[i], flips[k][i], atol=0.5)]
@@ -121,8 +121,8 @@ def test_equalize_and_auto_contrast_are_those_of_keras_cv(images):
 
     batch = tf.cast(images[:4], tf.float32)
     for ours, theirs in (
-        (augment_families._equalized, keras_cv.layers.Equalization((0, 255))),
-        (augment_families._auto_contrasted, keras_cv.layers.AutoContrast((0, 255))),
+        (families._equalized, keras_cv.layers.Equalization((0, 255))),
+        (families._auto_contrasted, keras_cv.layers.AutoContrast((0, 255))),
     ):
         np.testing.assert_allclose(ours(batch), theirs(batch), atol=0.01)
         plain = tf.fill((2, 96, 96, 3), 77.0)

@@ -3,7 +3,8 @@
 import keras
 import pytest
 
-from helpers import benchmark, fused_batch_norm, networks
+from helpers.commands import measure
+from helpers.models import fused_batch_norm, networks
 
 
 @pytest.mark.parametrize("fuse", [True, False])
@@ -15,10 +16,10 @@ def test_batch_norm_is_fused_only_where_it_should_be(fuse, monkeypatch):
     monkeypatch.setattr(networks, "classifier", lambda *_, **__: keras.Sequential(layers))
     fused = []
     monkeypatch.setattr(fused_batch_norm, "fuse", fused.append)
-    assert benchmark.training_step(fuse=fuse) > 0
+    assert measure.training_step(fuse=fuse) > 0
     assert fused == ([backbone] if fuse else [])
 
 
 def test_every_comparison_has_two_ways():
-    assert [len(pair) for pair in benchmark.COMPARISONS] == [2] * (len(benchmark.WAYS) // 2)
-    assert len(benchmark.WAYS) % 2 == 0
+    assert [len(pair) for pair in measure.COMPARISONS] == [2] * (len(measure.WAYS) // 2)
+    assert len(measure.WAYS) % 2 == 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers import calibration
+from helpers.evaluation import calibration
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from helpers import cleaning, homework
+from helpers.data import cleaning, homework
 
 needs_mirror = pytest.mark.skipif(
     not os.environ.get("BLOODCELLS_MIRROR"), reason="needs a mirror's photographs"
@@ -18,7 +18,7 @@ def noise_images(count, seed=0):
 
 @pytest.fixture(scope="module")
 def mirror_photographs():
-    from helpers.sources import load_photographs
+    from helpers.data.sources import load_photographs
 
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("BLOODCELLS_SOURCE", "mirror")

@@ -10,7 +10,8 @@ import venv
 
 import pytest
 
-from helpers import course, notebooks
+from helpers import course
+from helpers.commands import notebooks
 
 RUN_CELL = """
 import sys, types

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import corruptions
-from helpers.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from helpers.changes import corruptions
+from helpers.changes.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from helpers.course import CourseError
 
 HELPERS = Path(corruptions.__file__).parent

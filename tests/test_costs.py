@@ -7,8 +7,11 @@ import keras
 import pytest
 from keras import layers
 
-from helpers import costs, course, experiments, networks, recipes, training, weights
+from helpers import course
+from helpers.commands import costs
 from helpers.course import CourseError
+from helpers.models import networks, weights
+from helpers.training import loop, recipes, run
 
 
 def test_multiply_adds_of_a_tiny_nested_network_as_by_hand():
@@ -66,10 +69,10 @@ def test_multiply_adds_are_those_of_the_papers(application, published):
 def test_the_measured_network_is_the_trained_one(name):
     measured = costs.compiled_network(name)
     known = {**recipes.custom_cnns(), "efficientnet_lite0": recipes.fine_tuned_on_subset(name)}
-    trained = experiments.new_network(known[name], costs.CLASSES)
+    trained = run.new_network(known[name], costs.CLASSES)
     assert networks.trainable_summary(measured) == networks.trainable_summary(trained)
     assert float(measured.optimizer.learning_rate) == pytest.approx(known[name].learning_rate)
-    assert measured.jit_compile == training.JIT_COMPILE
+    assert measured.jit_compile == loop.JIT_COMPILE
 
 
 def test_an_unknown_network_is_one_sentence():

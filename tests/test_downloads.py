@@ -11,9 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 
-from helpers import course, downloads
+from helpers import course
 from helpers.course import CourseError
-from helpers.downloads import ABANDONED_SECONDS, digest, download, mirror_file, reachable
+from helpers.data import downloads
+from helpers.data.downloads import ABANDONED_SECONDS, digest, download, mirror_file, reachable
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

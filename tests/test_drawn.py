@@ -7,21 +7,21 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from helpers import drawn
-from helpers.dataset import CLASS_NAMES
+from helpers.data import synthetic
+from helpers.data.photographs import CLASS_NAMES
 
 EVERY_CLASS = np.arange(len(CLASS_NAMES))
 
 
 def natural_labels(count: int, seed: int) -> np.ndarray:
-    shares = np.array(drawn.CLASS_COUNTS) / sum(drawn.CLASS_COUNTS)
+    shares = np.array(synthetic.CLASS_COUNTS) / sum(synthetic.CLASS_COUNTS)
     return np.random.default_rng(seed).choice(len(shares), count, p=shares)
 
 
 @pytest.fixture(scope="module")
 def lesson() -> tuple[np.ndarray, np.ndarray]:
     labels = natural_labels(2000, seed=1)
-    return drawn.draw_cells(labels, seed=1), labels
+    return synthetic.draw_cells(labels, seed=1), labels
 
 
 @pytest.fixture
@@ -33,44 +33,44 @@ def undrawn(monkeypatch) -> None:
         images = np.stack([rows // 256, rows % 256, labels], axis=1).astype(np.uint8)
         return images.reshape(-1, 1, 1, 3)
 
-    monkeypatch.setattr(drawn, "_draw_in_parallel", numbered)
+    monkeypatch.setattr(synthetic, "_draw_in_parallel", numbered)
 
 
 def test_images_are_what_the_contract_says():
-    images = drawn.draw_cells(EVERY_CLASS, seed=0)
+    images = synthetic.draw_cells(EVERY_CLASS, seed=0)
     assert images.shape == (8, 96, 96, 3)
     assert images.dtype == np.uint8
     assert images.std(axis=(1, 2)).min() > 1
 
 
 def test_same_seed_draws_the_same_and_another_seed_does_not():
-    first = drawn.draw_cells(EVERY_CLASS, seed=4)
-    assert np.array_equal(first, drawn.draw_cells(EVERY_CLASS, seed=4))
-    other = drawn.draw_cells(EVERY_CLASS, seed=5)
+    first = synthetic.draw_cells(EVERY_CLASS, seed=4)
+    assert np.array_equal(first, synthetic.draw_cells(EVERY_CLASS, seed=4))
+    other = synthetic.draw_cells(EVERY_CLASS, seed=5)
     assert all(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
 def test_an_image_depends_on_its_own_row_only():
     labels = natural_labels(12, seed=2)
-    images = drawn.draw_cells(labels, seed=6)
+    images = synthetic.draw_cells(labels, seed=6)
     assert len(np.unique(images.reshape(12, -1), axis=0)) == 12
     changed = np.where(np.arange(12) == 3, 7 - labels, labels)
-    differs = (drawn.draw_cells(changed, seed=6) != images).any(axis=(1, 2, 3))
+    differs = (synthetic.draw_cells(changed, seed=6) != images).any(axis=(1, 2, 3))
     assert differs.tolist() == [row == 3 for row in range(12)]
-    assert np.array_equal(drawn.draw_cells(labels[:5], seed=6), images[:5])
+    assert np.array_equal(synthetic.draw_cells(labels[:5], seed=6), images[:5])
 
 
 def test_drawing_in_processes_equals_drawing_in_one():
-    labels = natural_labels(drawn._CHUNK + 9, seed=3)
+    labels = natural_labels(synthetic._CHUNK + 9, seed=3)
     second = np.arange(len(labels)) % 5 == 0
-    parallel = drawn._draw_in_parallel(8, labels, second)
-    assert np.array_equal(parallel, drawn.draw_cells(labels, 8, second))
+    parallel = synthetic._draw_in_parallel(8, labels, second)
+    assert np.array_equal(parallel, synthetic.draw_cells(labels, 8, second))
 
 
 def test_backgrounds_are_warm_but_bluish_in_the_second_acquisition():
     labels = np.tile(EVERY_CLASS, 12)
     second = np.arange(len(labels)) >= 48
-    images = drawn.draw_cells(labels, 9, second).astype(float)
+    images = synthetic.draw_cells(labels, 9, second).astype(float)
     background = images.sum(axis=3) >= np.percentile(
         images.sum(axis=3), 90, axis=(1, 2), keepdims=True
     )
@@ -85,23 +85,23 @@ def test_backgrounds_are_warm_but_bluish_in_the_second_acquisition():
 
 
 def test_the_drawn_set_repeats_the_counts_of_the_photographs(undrawn):
-    photographs = drawn.draw_photographs(seed=1)
+    photographs = synthetic.draw_photographs(seed=1)
     assert len(photographs) == 15383
     assert photographs.labels.dtype == np.int64
-    assert np.bincount(photographs.labels).tolist() == list(drawn.CLASS_COUNTS)
+    assert np.bincount(photographs.labels).tolist() == list(synthetic.CLASS_COUNTS)
     assert len(set(photographs.labels[:100].tolist())) == len(CLASS_NAMES)
     assert photographs.class_names == CLASS_NAMES
     assert photographs.source.name == "drawn"
     assert not photographs.source.are_photographs
     assert photographs.source.caption == "drawn cells"
-    assert np.array_equal(photographs.labels, drawn.draw_photographs(seed=1).labels)
-    other = drawn.draw_photographs(seed=2)
+    assert np.array_equal(photographs.labels, synthetic.draw_photographs(seed=1).labels)
+    other = synthetic.draw_photographs(seed=2)
     assert photographs.source.checksum != other.source.checksum
     assert not np.array_equal(photographs.labels, other.labels)
 
 
 def test_the_drawn_set_has_17_duplicate_pairs_one_of_them_with_two_labels(undrawn):
-    photographs = drawn.draw_photographs(seed=1)
+    photographs = synthetic.draw_photographs(seed=1)
     _, group, counts = np.unique(
         photographs.images.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True
     )
@@ -113,8 +113,8 @@ def test_the_drawn_set_has_17_duplicate_pairs_one_of_them_with_two_labels(undraw
 
 def test_the_second_acquisition_is_408_images_apart_from_platelets_and_duplicates():
     rng = np.random.default_rng(0)
-    labels = rng.permutation(np.repeat(EVERY_CLASS, drawn.CLASS_COUNTS))
-    second, originals, copies = drawn._special_rows(labels, rng)
+    labels = rng.permutation(np.repeat(EVERY_CLASS, synthetic.CLASS_COUNTS))
+    second, originals, copies = synthetic._special_rows(labels, rng)
     assert second.sum() == 408
     assert np.bincount(labels[second], minlength=8).tolist() == [46, 46, 45, 136, 45, 45, 45, 0]
     assert not second[originals].any()

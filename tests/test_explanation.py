@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from helpers import explanation, shifts
-from helpers.course_data import ImageSet
+from helpers.changes import shifts
+from helpers.data.sets import ImageSet
+from helpers.evaluation import explanation
 
 
 def logits_for(predictions: np.ndarray, classes: int = 3) -> np.ndarray:

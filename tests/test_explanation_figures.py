@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import explanation_figures
-from helpers.evaluation import Estimate
-from helpers.explanation import SEEN, UNALTERED, UNSEEN
+from helpers.evaluation.explanation import SEEN, UNALTERED, UNSEEN
+from helpers.evaluation.metrics import Estimate
+from helpers.figures import explanation_figures
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,9 @@ import os
 import numpy as np
 import pytest
 
-from helpers import course, frozen_sets
-from helpers.course_data import ImageSet, load_course_data
+from helpers import course
+from helpers.commands import frozen_sets
+from helpers.data.sets import ImageSet, load_course_data
 
 FROZEN = json.loads(frozen_sets.path().read_text())
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from helpers import fused_batch_norm, networks, weights
+from helpers.models import fused_batch_norm, networks, weights
 
 
 def small_with_batch_norm() -> keras.Model:

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import grad_cam, networks
 from helpers.course import CourseError
+from helpers.evaluation import grad_cam
+from helpers.models import networks
 
 
 def toy_classifier(image_size: int = 96) -> keras.Model:

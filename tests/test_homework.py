@@ -5,9 +5,9 @@ import os
 import numpy as np
 import pytest
 
-from helpers import cleaning, homework
 from helpers.course import CourseError
-from helpers.dataset import CLASS_NAMES, Photographs, Source
+from helpers.data import cleaning, homework
+from helpers.data.photographs import CLASS_NAMES, Photographs, Source
 
 needs_mirror = pytest.mark.skipif(
     not os.environ.get("BLOODCELLS_MIRROR"), reason="needs a mirror's photographs"
@@ -22,7 +22,7 @@ def photographs(labels, class_names=CLASS_NAMES, source="folder", split=None, se
 
 @pytest.fixture(scope="module")
 def mirror_photographs():
-    from helpers.sources import load_photographs
+    from helpers.data.sources import load_photographs
 
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("BLOODCELLS_SOURCE", "mirror")

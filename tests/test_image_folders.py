@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import image_folders
 from helpers.course import CourseError
-from helpers.dataset import CLASS_NAMES
-from helpers.image_folders import PBC_FOLDERS, read_class_folders
+from helpers.data import reading
+from helpers.data.photographs import CLASS_NAMES
+from helpers.data.reading import PBC_FOLDERS, read_class_folders
 
 RED, WHITE = (200, 30, 60), (255, 255, 255)
 
@@ -249,7 +249,7 @@ def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_pat
 
 
 def test_a_huge_file_is_refused_even_where_its_header_lies(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_folders, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(reading, "MAX_FILE_BYTES", 1000)
     files = FILES | {"b/0.png": np.random.default_rng(0).bytes(2000)}
     with pytest.raises(CourseError, match=r"b/0\.png in set\.zip unpacks to more than"):
         read_class_folders(zip_of(tmp_path, files))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from helpers.cleaning import perceptual_hashes
-from helpers.cleaning_figures import hash_steps
-from helpers.inspection import changes, mean_colours, stretches, thumbnails
+from helpers.data.cleaning import perceptual_hashes
+from helpers.data.inspection import changes, mean_colours, stretches, thumbnails
+from helpers.figures.cleaning_figures import hash_steps
 
 
 def test_thumbnail_pixel_is_the_mean_of_its_own_block():

@@ -2,10 +2,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from helpers import judging
 from helpers.course import PROFILES
-from helpers.course_data import CourseData, ImageSet
-from helpers.dataset import Source
+from helpers.data.photographs import Source
+from helpers.data.sets import CourseData, ImageSet
+from helpers.evaluation import judging
 
 N = 200
 

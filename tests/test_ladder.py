@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from helpers import evaluation, ladder
-from helpers.course_data import ImageSet
-from helpers.recorded import Judged
+from helpers.data.sets import ImageSet
+from helpers.evaluation import metrics
+from helpers.figures import ladder
+from helpers.training.recorded import Judged
 
 LABELS = np.arange(40) % 8
 NAMES = ("validation", "shifted_validation", "test", "shifted_test", "second_acquisition")
@@ -23,7 +24,7 @@ def logits(wrong=0):
 
 
 def test_the_table_holds_what_was_measured():
-    low, high = evaluation.Estimate(0.8, 0.7, 0.9, 40), evaluation.Estimate(0.9, 0.8, 0.95, 1000)
+    low, high = metrics.Estimate(0.8, 0.7, 0.9, 40), metrics.Estimate(0.9, 0.8, 0.95, 1000)
     steps = {
         "first": judged(5.0, {"test": low}),
         "second": judged(7.0, {"test": low, "medmnist_c": high}),

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import networks, weights
 from helpers.course import CourseError
+from helpers.models import networks, weights
 
 CLASSES = 8
 SIZE = 64

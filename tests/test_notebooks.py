@@ -6,7 +6,8 @@ import jupytext
 import nbformat
 import pytest
 
-from helpers import course, notebooks
+from helpers import course
+from helpers.commands import notebooks
 
 NAMES = [
     "01_inspect",
@@ -60,7 +61,7 @@ def test_stored_outputs_are_of_the_helpers_recipes(path):
 
 def test_a_raised_recipe_makes_stored_outputs_stale(monkeypatch):
     before = notebooks.made_with()
-    monkeypatch.setattr("helpers.experiments.RECIPE", before["experiment_recipe"] + 1)
+    monkeypatch.setattr("helpers.training.run.RECIPE", before["experiment_recipe"] + 1)
     assert notebooks.made_with() != before
 
 
@@ -135,6 +136,11 @@ def test_the_first_two_notebooks_need_no_tensorflow(name):
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
-    heavy = {"helpers.experiments", "helpers.training", "helpers.networks", "helpers.weights"}
+    heavy = {
+        "helpers.training.run",
+        "helpers.training.loop",
+        "helpers.models.networks",
+        "helpers.models.weights",
+    }
     assert not {found for found in imported for name in heavy if found.startswith(name)}
     assert not {found for found in imported if found.split(".")[0] in ("tensorflow", "keras")}

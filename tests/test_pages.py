@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import nbformat
 import pytest
 
-from helpers import course, notebooks, pages
+from helpers import course
+from helpers.commands import notebooks, pages
 
 NAMES = [path.stem for path in notebooks.sources()]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -12,10 +12,14 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from helpers import calibration, course, predict, recipes, release
+from helpers import course
+from helpers.commands import predict
 from helpers.course import CourseError
-from helpers.dataset import CLASS_NAMES
-from helpers.image_folders import PBC_FOLDERS, read_class_folders
+from helpers.data.photographs import CLASS_NAMES
+from helpers.data.reading import PBC_FOLDERS, read_class_folders
+from helpers.evaluation import calibration
+from helpers.models import released
+from helpers.training import recipes
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (70, 96, 96, 3), dtype=np.uint8)
 TEMPERATURE = 2.0
@@ -55,7 +59,7 @@ def model():
 def work(model, tmp_path, monkeypatch):
     """Return an empty working folder, with the released model `final`."""
     monkeypatch.setattr(course, "root", lambda: tmp_path / "course")
-    release.write(model, "final", CARD)
+    released.write(model, "final", CARD)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "work"
@@ -68,7 +72,7 @@ def save(path, image=IMAGES[0], **options):
 
 
 def expected(images: np.ndarray) -> np.ndarray:
-    logits = release.load().predict(images, verbose=0)
+    logits = released.load().predict(images, verbose=0)
     return calibration.softmax(logits, TEMPERATURE)
 
 

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from helpers import course, evaluation, recorded, results
-from helpers.course_data import ImageSet
-from helpers.experiments import Experiment, identity
+from helpers import course
+from helpers.data.sets import ImageSet
+from helpers.evaluation import metrics, records
+from helpers.training import recorded
+from helpers.training.run import Experiment, identity
 
 LABELS = np.arange(40) % 8
 EXPERIMENT = Experiment("step", "small_cnn", "scratch")
@@ -31,7 +33,7 @@ def logits(wrong=0):
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "folder", lambda source: tmp_path)
+    monkeypatch.setattr(records, "folder", lambda source: tmp_path)
     names = ("validation", "shifted_validation", "test", "shifted_test", "second_acquisition")
     sets = {name: ImageSet(np.zeros((40, 1, 1, 3), np.uint8), LABELS) for name in names}
     source = SimpleNamespace(name="mirror", checksum="abc")
@@ -42,7 +44,7 @@ def write_record(data, key, experiment=EXPERIMENT, seconds=120.0):
     trained = {"epochs": 8, "best_epoch": 6, "train_images": 3000}
     made = {"identity": identity(experiment, data), "split": data.fingerprint, "seed": 0}
     details = {key: {**made, "seconds": seconds, **trained}}
-    results.record_all({key: evaluation.Estimate(0.5, 0.4, 0.6, 40)}, details, data.source)
+    records.record_all({key: metrics.Estimate(0.5, 0.4, 0.6, 40)}, details, data.source)
 
 
 def never(*_):
@@ -52,13 +54,13 @@ def never(*_):
 def test_a_recorded_step_is_read_and_not_trained(data, monkeypatch):
     monkeypatch.setattr(recorded, "run", never)
     write_record(data, "step-seed0/validation/accuracy")
-    results.store_predictions("step-seed0", {"test": logits(4)}, data.source)
+    records.store_predictions("step-seed0", {"test": logits(4)}, data.source)
     found = recorded.look_up(EXPERIMENT, data)
     assert (found.minutes, found.epochs, found.best_epoch) == (2, 8, 6)
     assert "medmnist_c" not in found.accuracies
     assert np.array_equal(found.logits["test"], logits(4))
     write_record(data, "step-seed0/medmnist_c/accuracy")
-    assert recorded.look_up(EXPERIMENT, data).accuracies["medmnist_c"] == evaluation.Estimate(
+    assert recorded.look_up(EXPERIMENT, data).accuracies["medmnist_c"] == metrics.Estimate(
         0.5, 0.4, 0.6, 40
     )
 
@@ -90,5 +92,5 @@ def test_the_minutes_of_what_it_starts_from_count(data, monkeypatch):
     for experiment, seconds in ((EXPERIMENT, 120.0), (second, 60.0)):
         key = f"{experiment.run_name}/validation/accuracy"
         write_record(data, key, experiment, seconds)
-        results.store_predictions(experiment.run_name, {"test": logits(4)}, data.source)
+        records.store_predictions(experiment.run_name, {"test": logits(4)}, data.source)
     assert recorded.look_up(second, data).minutes == 3

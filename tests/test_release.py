@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 from keras import layers
 
-from helpers import calibration, course, evaluation, experiments, recipes, release, results
+from helpers import course
+from helpers.changes.shifts import chains
 from helpers.course import CourseError
-from helpers.course_data import SHIFT_SEEDS, CourseData, ImageSet
-from helpers.dataset import CLASS_NAMES, Source
-from helpers.shifts import chains
+from helpers.data.photographs import CLASS_NAMES, Source
+from helpers.data.sets import SHIFT_SEEDS, CourseData, ImageSet
+from helpers.evaluation import calibration, metrics, records
+from helpers.models import released
+from helpers.training import recipes, run
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 96, 96, 3), dtype=np.uint8)
 LABELS = np.repeat(np.arange(8), 5)
@@ -68,11 +71,11 @@ def data() -> CourseData:
 
 
 @pytest.fixture
-def outcome() -> experiments.Outcome:
+def outcome() -> run.Outcome:
     """Return an outcome that takes two of five platelets for basophils, and is too sure."""
     logits = 20 * np.eye(8, dtype=np.float32)[LABELS]
     logits[-2:] = 20 * np.eye(8, dtype=np.float32)[0]
-    return experiments.Outcome(
+    return run.Outcome(
         experiment=recipes.fine_tuned(),
         history={"loss": [1.0, 0.5]},
         best_epoch=2,
@@ -102,13 +105,13 @@ def records(tmp_path, monkeypatch) -> list[dict]:
         {**record("second_acquisition", 0.1), "key": "other-seed0/second_acquisition/accuracy"},
     ]
     (tmp_path / "results.json").write_text(json.dumps(written))
-    monkeypatch.setattr(results, "folder", lambda source: tmp_path)
+    monkeypatch.setattr(records, "folder", lambda source: tmp_path)
     return written
 
 
 @pytest.fixture
 def card(outcome, data, records) -> dict:
-    return release.describe(outcome, data)
+    return released.describe(outcome, data)
 
 
 def edit_card(folder: Path, **changes: object) -> None:
@@ -124,8 +127,8 @@ def sign(folder: Path) -> None:
 
 
 def test_a_released_network_answers_like_the_one_that_was_written(model, models, card):
-    release.write(model, "toy", card)
-    loaded = release.load("toy")
+    released.write(model, "toy", card)
+    loaded = released.load("toy")
     expected = model.predict(IMAGES, verbose=0)
     assert len(set(expected.argmax(axis=1))) > 2
     for images in (IMAGES, IMAGES.astype(np.float32)):
@@ -135,33 +138,33 @@ def test_a_released_network_answers_like_the_one_that_was_written(model, models,
 
 
 def test_equal_weights_give_equal_files(model, models, card):
-    first = {p.name: p.read_bytes() for p in release.write(model, "toy", card).iterdir()}
-    again = {p.name: p.read_bytes() for p in release.write(network(), "toy", card).iterdir()}
+    first = {p.name: p.read_bytes() for p in released.write(model, "toy", card).iterdir()}
+    again = {p.name: p.read_bytes() for p in released.write(network(), "toy", card).iterdir()}
     assert again == first
     assert sorted(first) == ["CARD.md", "card.json", "network.json", "weights.npz"]
     other = network()
     other.get_layer("logits").set_weights([np.ones((48, 8)), np.zeros(8)])
-    assert (release.write(other, "toy", card) / "weights.npz").read_bytes() != first["weights.npz"]
+    assert (released.write(other, "toy", card) / "weights.npz").read_bytes() != first["weights.npz"]
 
 
 def test_weights_are_halves_but_for_counters_and_what_is_too_large(model, models, card):
     large = network()
     large.get_layer("logits").set_weights([np.full((48, 8), 1e5), np.zeros(8)])
-    release.write(large, "toy", card)
+    released.write(large, "toy", card)
     with np.load(models / "toy" / "weights.npz", allow_pickle=False) as stored:
         dtypes = [stored[name].dtype for name in sorted(stored.files)]
     float16, float32 = np.float16, np.float32
     assert dtypes == [float16, float16, large.get_weights()[2].dtype, float32, float16]
     assert dtypes[2].kind in "iu"
-    np.testing.assert_array_equal(release.load("toy").get_weights()[3], np.full((48, 8), 1e5))
+    np.testing.assert_array_equal(released.load("toy").get_weights()[3], np.full((48, 8), 1e5))
 
 
 def test_the_card_names_the_files_by_their_hashes(model, models, card):
-    folder = release.write(model, "toy", card)
-    for file, sha256 in release.card("toy")["sha256"].items():
+    folder = released.write(model, "toy", card)
+    for file, sha256 in released.card("toy")["sha256"].items():
         assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == sha256
         assert sha256 in (folder / "CARD.md").read_text()
-    assert set(release.card("toy")["sha256"]) == {"network.json", "weights.npz"}
+    assert set(released.card("toy")["sha256"]) == {"network.json", "weights.npz"}
 
 
 def test_the_card_copies_the_records_and_nothing_else(card, records):
@@ -176,7 +179,7 @@ def test_the_card_copies_the_records_and_nothing_else(card, records):
 def test_the_temperature_is_that_of_the_shifted_validation_set(outcome, data, records):
     unsure = {**outcome.logits, "shifted_validation": outcome.logits["test"] / 4}
     cards = [
-        release.describe(dataclasses.replace(outcome, logits=logits), data)
+        released.describe(dataclasses.replace(outcome, logits=logits), data)
         for logits in (outcome.logits, unsure)
     ]
     expected = calibration.fit_temperature(outcome.logits["test"], LABELS)
@@ -187,12 +190,12 @@ def test_the_temperature_is_that_of_the_shifted_validation_set(outcome, data, re
 
 def test_a_network_trained_anew_has_numbers_of_its_own(model, models, outcome, data, records):
     wrong = outcome.logits | {"test": np.roll(outcome.logits["test"], 1, axis=0)}
-    anew = release.describe(dataclasses.replace(outcome, logits=wrong), data)
+    anew = released.describe(dataclasses.replace(outcome, logits=wrong), data)
     right = (wrong["test"].argmax(axis=1) == data["test"].labels).mean()
     assert anew["metrics"]["test"]["value"] == pytest.approx(right) != 38 / 40
     assert "key" not in anew["metrics"]["test"]
     assert "medmnist_c" not in anew["metrics"]
-    assert "trained anew" in (release.write(model, "toy", anew) / "CARD.md").read_text()
+    assert "trained anew" in (released.write(model, "toy", anew) / "CARD.md").read_text()
 
 
 def test_the_card_tells_where_it_fails(card):
@@ -203,7 +206,7 @@ def test_the_card_tells_where_it_fails(card):
     # The last two images are wrong: of the changes, those of their chains are the worst.
     made = chains(40, SHIFT_SEEDS["shifted_test"])
     shares = {
-        kind: evaluation.share(np.array([i < 38 for i, chain in enumerate(made) if kind in chain]))
+        kind: metrics.share(np.array([i < 38 for i, chain in enumerate(made) if kind in chain]))
         for kind in {kind for chain in made for kind in chain}
     }
     found = [(change["value"], change["n"]) for change in card["failures"]["changes"]]
@@ -215,7 +218,7 @@ def test_the_card_tells_where_it_fails(card):
 
 def test_the_page_says_it_all(model, models, card):
     card["half_precision"] = {"set": "validation", "n": 40, "changed": 3}
-    text = (release.write(model, "toy", card) / "CARD.md").read_text()
+    text = (released.write(model, "toy", card) / "CARD.md").read_text()
     for part in (
         "**not for diagnosis**",
         "| test | 95.0 % | 80.0 to 99.0 % | 40 |",
@@ -234,7 +237,7 @@ def test_the_page_says_it_all(model, models, card):
         assert part in text, part
     training = {**card["training"], "source": "drawn"}
     drawn = {**card, "training": training, "metrics": {}, "backbone": None}
-    text = (release.write(model, "toy", drawn) / "CARD.md").read_text()
+    text = (released.write(model, "toy", drawn) / "CARD.md").read_text()
     assert "Drawn cells" in text
     assert "Acevedo" not in text
     assert "random weights" in text
@@ -245,78 +248,78 @@ def test_releasing_says_what_rounding_changed(model, models, outcome, data, reco
     sure = outcome.logits | {"validation": model.predict(data["validation"].images, verbose=0)}
     sure["validation"][:5] = np.roll(sure["validation"][:5], 1, axis=1)
     outcome = dataclasses.replace(outcome, logits=sure)
-    monkeypatch.setattr(experiments, "load_trained", lambda *given: model)
-    monkeypatch.setattr(experiments, "run", lambda *given: outcome)
-    release.release(recipes.fine_tuned(), data, "toy")
-    half = release.card("toy")["half_precision"]
+    monkeypatch.setattr(run, "load_trained", lambda *given: model)
+    monkeypatch.setattr(run, "run", lambda *given: outcome)
+    released.release(recipes.fine_tuned(), data, "toy")
+    half = released.card("toy")["half_precision"]
     assert half == {"set": "validation", "n": 40, "changed": 5}
 
 
 def test_the_command_releases_an_experiment(models, data, card, model, monkeypatch, capsys):
-    import helpers.course_data
+    import helpers.data.sets
 
     def released(experiment, given, name):
         assert (experiment, given) == (recipes.fine_tuned(), data)
-        return release.write(model, name, card)
+        return released.write(model, name, card)
 
-    monkeypatch.setattr(helpers.course_data, "load_course_data", lambda: data)
-    monkeypatch.setattr(release, "release", released)
-    assert release.main(["fine_tuned", "--as", "toy"]) == 0
+    monkeypatch.setattr(helpers.data.sets, "load_course_data", lambda: data)
+    monkeypatch.setattr(released, "release", released)
+    assert released.main(["fine_tuned", "--as", "toy"]) == 0
     assert "2 of 8 metrics" in capsys.readouterr().out
-    assert release.names() == ["toy"]
-    assert release.main(["unheard_of", "--as", "toy"]) == 1
+    assert released.names() == ["toy"]
+    assert released.main(["unheard_of", "--as", "toy"]) == 1
     assert "There is no experiment 'unheard_of'" in capsys.readouterr().err
-    assert release.main(["fine_tuned", "--as", "../toy"]) == 1
+    assert released.main(["fine_tuned", "--as", "../toy"]) == 1
     assert "is no name for a released model" in capsys.readouterr().err
 
 
 def test_other_images_than_the_released_networks_train_one_of_their_own(
     model, models, card, data, monkeypatch, capsys
 ):
-    release.write(model, "fine_tuned", card)
+    released.write(model, "fine_tuned", card)
     asked = []
-    monkeypatch.setattr(experiments, "load_trained", lambda *given: asked.append(given) or "new")
-    assert isinstance(release.load_or_train("fine_tuned", data), keras.Model)
+    monkeypatch.setattr(run, "load_trained", lambda *given: asked.append(given) or "new")
+    assert isinstance(released.load_or_train("fine_tuned", data), keras.Model)
     assert "fine_tuned: released model" in capsys.readouterr().out
     assert asked == []
     drawn = dataclasses.replace(data, source=Source("drawn", "drawn cells", False, "0"))
     others = dataclasses.replace(data, class_names=("algae", "yeast"))
     for strange in (drawn, others):
-        assert release.load_or_train("fine_tuned", strange) == "new"
+        assert released.load_or_train("fine_tuned", strange) == "new"
         assert "fine_tuned: trained here on" in capsys.readouterr().out
     assert asked == [(recipes.fine_tuned(), drawn), (recipes.fine_tuned(), others)]
 
 
 def test_where_no_model_is_released_one_is_trained(models, data, monkeypatch, capsys):
-    monkeypatch.setattr(experiments, "load_trained", lambda *given: "new")
-    assert release.load_or_train("fine_tuned", data) == "new"
+    monkeypatch.setattr(run, "load_trained", lambda *given: "new")
+    assert released.load_or_train("fine_tuned", data) == "new"
     assert "fine_tuned: trained here on" in capsys.readouterr().out
 
 
 def test_an_unknown_name_lists_the_known_ones(model, models, card):
     with pytest.raises(CourseError, match=r"no released model 'final' .* none yet"):
-        release.load()
-    release.write(model, "toy", card)
+        released.load()
+    released.write(model, "toy", card)
     for name in ("final", "../models/toy", ""):
         with pytest.raises(CourseError, match=r"no released model .* ask for one of toy\."):
-            release.load(name)
+            released.load(name)
 
 
 @pytest.mark.parametrize("file", ["card.json", "weights.npz", "network.json"])
 def test_a_missing_file_is_named(file, model, models, card):
-    (release.write(model, "toy", card) / file).unlink()
+    (released.write(model, "toy", card) / file).unlink()
     with pytest.raises(CourseError, match=rf"{file} of the released model 'toy' cannot be read"):
-        release.load("toy")
+        released.load("toy")
 
 
 @pytest.mark.parametrize("file", ["weights.npz", "network.json"])
 def test_an_altered_file_is_refused(file, model, models, card):
-    path = release.write(model, "toy", card) / file
+    path = released.write(model, "toy", card) / file
     content = bytearray(path.read_bytes())
     content[200] ^= 1
     path.write_bytes(content)
     with pytest.raises(CourseError, match=r"not the file that its card.json names"):
-        release.load("toy")
+        released.load("toy")
 
 
 def pickled() -> bytes:
@@ -327,24 +330,24 @@ def pickled() -> bytes:
 
 @pytest.mark.parametrize("content", [b"no zip", b"PK\x03\x04", b"", pickled()])
 def test_weights_that_are_none_are_refused(content, model, models, card):
-    folder = release.write(model, "toy", card)
+    folder = released.write(model, "toy", card)
     (folder / "weights.npz").write_bytes(content)
     sign(folder)
     with pytest.raises(CourseError, match=r"'toy' cannot be loaded: weights.npz .* do not fit"):
-        release.load("toy")
+        released.load("toy")
 
 
 def test_what_does_not_fit_is_refused(model, models, card):
-    folder = release.write(model, "toy", card)
+    folder = released.write(model, "toy", card)
     edit_card(folder, class_names=["a", "b"])
     with pytest.raises(CourseError, match=r"returns \(None, 8\) instead of .* \(None, 2\)"):
-        release.load("toy")
-    release.write(model, "toy", card)
-    other = release.write(network(5), "five", {**card, "class_names": list("abcde")})
+        released.load("toy")
+    released.write(model, "toy", card)
+    other = released.write(network(5), "five", {**card, "class_names": list("abcde")})
     (folder / "network.json").write_bytes((other / "network.json").read_bytes())
     sign(folder)
     with pytest.raises(CourseError, match="do not fit each other"):
-        release.load("toy")
+        released.load("toy")
 
 
 @pytest.mark.parametrize(
@@ -361,47 +364,47 @@ def test_what_does_not_fit_is_refused(model, models, card):
     ],
 )
 def test_layers_that_are_not_kerass_own_are_refused(part, model, models, card):
-    path = release.write(model, "toy", card) / "network.json"
+    path = released.write(model, "toy", card) / "network.json"
     description = json.loads(path.read_text())
     description["config"]["layers"].insert(2, part)
     path.write_text(json.dumps(description))
     sign(path.parent)
     with pytest.raises(CourseError, match="holds code of its own"):
-        release.load("toy")
+        released.load("toy")
     own = network(8, layers.Lambda(lambda x: x, output_shape=(4, 4, 3), name="own"))
     with pytest.raises(CourseError, match=r"layer own .* holds code of its own"):
-        release.write(own, "own", card)
-    assert release.names() == ["toy"]
+        released.write(own, "own", card)
+    assert released.names() == ["toy"]
 
 
 def test_a_damaged_card_is_refused(model, models, card):
-    folder = release.write(model, "toy", card)
+    folder = released.write(model, "toy", card)
     whole = json.loads((folder / "card.json").read_text())
     without = [json.dumps({k: v for k, v in whole.items() if k != key}) for key in NEEDED]
     wrong = json.dumps({**whole, "temperature": 0})
     for text in ("", "[]", *without, wrong):
         (folder / "card.json").write_text(text)
         with pytest.raises(CourseError, match=r"card.json of the released model 'toy' is no"):
-            release.load("toy")
+            released.load("toy")
 
 
 def test_a_description_that_is_none_is_refused(model, models, card):
-    path = release.write(model, "toy", card) / "network.json"
+    path = released.write(model, "toy", card) / "network.json"
     for text in ("", "[]", '{"class_name": "Dense", "module": "keras.layers"}'):
         path.write_text(text)
         sign(path.parent)
         with pytest.raises(CourseError, match="'toy' cannot be loaded"):
-            release.load("toy")
+            released.load("toy")
 
 
 def test_too_large_a_model_is_refused_before_anything_is_written(model, models, card, monkeypatch):
-    monkeypatch.setattr(release, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(released, "LARGEST_BYTES", 1000)
     with pytest.raises(CourseError, match=r"'toy' would have .* MB, more than"):
-        release.write(model, "toy", card)
-    assert release.names() == []
+        released.write(model, "toy", card)
+    assert released.names() == []
 
 
 def test_the_weights_bear_no_date(model, models, card):
-    with zipfile.ZipFile(release.write(model, "toy", card) / "weights.npz") as archive:
+    with zipfile.ZipFile(released.write(model, "toy", card) / "weights.npz") as archive:
         assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert {member.create_system for member in archive.infolist()} == {3}

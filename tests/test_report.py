@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import course, evaluation
-from helpers.dataset import CLASS_NAMES
-from helpers.report import __main__ as report
-from helpers.report import claims, facts, paired, records, tables
+from helpers import course
+from helpers.data.photographs import CLASS_NAMES
+from helpers.evaluation import metrics
+from helpers.report import build as report
+from helpers.report import facts, paired, records, tables, verdicts
 
 COUNT = 320
 DEVICE = "a processor, 2 cores"
@@ -54,7 +55,7 @@ def _run(folder, run, sets, labels, rng):
         share = 0.1 if run.startswith("tuning_adam_1e-3") else share
         predicted = np.where(rng.random(COUNT) < share, truth, rng.integers(0, 8, COUNT))
         scores = np.eye(8)[predicted].astype(np.float16)
-        entries.append(_record(f"{run}/{name}/accuracy", evaluation.accuracy(truth, scores)))
+        entries.append(_record(f"{run}/{name}/accuracy", metrics.accuracy(truth, scores)))
         if name in labels:
             logits[name] = scores
     np.savez_compressed(folder / "predictions" / f"{run}.npz", **logits)
@@ -121,7 +122,7 @@ def test_missing_records_are_all_named_and_nothing_is_written(built, tmp_path):
     assert "fine_tuned_mild-seed0/test/accuracy" in sentence
     assert "recipes run fine_tuned_mild --seeds 0`" in sentence
     assert "recipes run small_cnn subset_layers --seeds 2`" in sentence
-    assert "helpers.robustness fine_tuned`" in sentence
+    assert "helpers robustness fine_tuned`" in sentence
     assert "vgg_like" not in sentence
     assert "tuning" not in sentence
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
@@ -138,7 +139,7 @@ def test_without_the_optional_runs_the_report_says_what_is_not_measured(built, t
     (row,) = [row for row in found["report_table1"]["rows"] if row[0] == "CNN 2"]
     assert set(row[1:]) == {tables.NONE}
     assert "run vgg_like --seeds 0`" in found["report_table1"]["note"]
-    assert "helpers.robustness vgg_like`" in found["report_table1"]["note"]
+    assert "helpers robustness vgg_like`" in found["report_table1"]["note"]
     assert len(found["report_table3"]["rows"]) == len(records.TRIALS)
     assert {cell for row in found["report_table3"]["rows"] for cell in row[1:]} == {tables.NONE}
     assert "run NAME --seeds 0 1 2`" in found["report_table3"]["note"]
@@ -148,11 +149,11 @@ def test_without_the_optional_runs_the_report_says_what_is_not_measured(built, t
     assert "not measured yet" in numbers["facts"]["tuning"]
     assert "not measured yet" in numbers["verdicts"]["vgg_like/small_cnn/shifted_test"]
     judged = {claim: verdict for claim, verdict, _ in found["report_table6"]["rows"]}
-    assert judged["A frozen MobileNetV3 is much better on the test than CNN 2"] == claims.LATER
-    assert judged["Lion brings no significant gain"] == claims.LATER
-    assert judged["Fine-tuning adds to it"] == claims.YES
+    assert judged["A frozen MobileNetV3 is much better on the test than CNN 2"] == verdicts.LATER
+    assert judged["Lion brings no significant gain"] == verdicts.LATER
+    assert judged["Fine-tuning adds to it"] == verdicts.YES
     note = (folder / "tables" / "report_table1.tex").read_text().splitlines()[-1]
-    assert r"\texttt{COURSE\_PROFILE=full python -m helpers.recipes run vgg\_like" in note
+    assert r"\texttt{COURSE\_PROFILE=full python -m helpers train run vgg\_like" in note
 
 
 def test_one_missing_seed_or_image_set_leaves_the_rest(built, tmp_path):
@@ -161,13 +162,13 @@ def test_one_missing_seed_or_image_set_leaves_the_rest(built, tmp_path):
     loaded = records.load(folder)
     text = report.missing(loaded)
     assert "run tuning_lion_1e-4 --seeds 2\n" in text
-    assert text.endswith("helpers.robustness vgg_like")
+    assert text.endswith("helpers robustness vgg_like")
     (row,) = [row for row in tables.models(loaded).as_json()["rows"] if row[0] == "CNN 2"]
     assert [place for place, cell in enumerate(row) if cell == tables.NONE] == [7, 8, 9]
     rows = {row[0]: set(row[1:]) for row in tables.tuning(loaded).as_json()["rows"]}
     assert [trial for trial, cells in rows.items() if cells == {tables.NONE}] == ["Lion at 1e-4"]
-    assert claims._judged(loaded, claims._lion_brings_nothing)[0] == claims.LATER
-    assert claims._judged(loaded, claims._tuning_lowers_shifted)[0] != claims.LATER
+    assert verdicts._judged(loaded, verdicts._lion_brings_nothing)[0] == verdicts.LATER
+    assert verdicts._judged(loaded, verdicts._tuning_lowers_shifted)[0] != verdicts.LATER
 
 
 def test_the_best_of_the_search_stands_beside_the_reference(built):
@@ -203,12 +204,12 @@ def test_logits_that_do_not_fit_the_labels_are_named(built, tmp_path):
 
 
 def test_no_tensorflow_is_needed():
-    code = "import sys, helpers.report.__main__; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, helpers.report.build; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=course.root()).returncode == 0
 
 
 def test_names_are_those_of_the_recipes():
-    from helpers import recipes
+    from helpers.training import recipes
 
     assert set(records.TRIALS) == set(recipes.tuning())
     assert list(records.LADDER) == [step.name for step in recipes.ladder_steps().values()]
@@ -291,7 +292,7 @@ def test_macro_f1_of_seeds_is_the_mean_of_each():
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 8
     predicted = np.where(rng.random((3, 200)) < 0.8, labels, rng.integers(0, 8, (3, 200)))
-    each = [evaluation.macro_f1(labels, np.eye(8)[p], resamples=1).value for p in predicted]
+    each = [metrics.macro_f1(labels, np.eye(8)[p], resamples=1).value for p in predicted]
     resampled = paired.macro_f1(labels, predicted, 8)
     assert resampled[0] == pytest.approx(np.mean(each), abs=1e-6)
     assert np.abs(resampled[1:].mean() - np.mean(each)) < 0.02

@@ -5,30 +5,31 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from helpers import course, evaluation, results
-from helpers.course_data import CourseData, ImageSet
-from helpers.dataset import CLASS_NAMES, Source
-from helpers.experiments import Experiment, Outcome
+from helpers import course
+from helpers.data.photographs import CLASS_NAMES, Source
+from helpers.data.sets import CourseData, ImageSet
+from helpers.evaluation import metrics, records
+from helpers.training.run import Experiment, Outcome
 
 SOURCE = SimpleNamespace(name="drawn", checksum="0")
 
 
 def test_runs_side_by_side_lose_no_record(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "folder", lambda source: tmp_path)
+    monkeypatch.setattr(records, "folder", lambda source: tmp_path)
     monkeypatch.setattr(course, "build_folder", lambda: tmp_path)
-    monkeypatch.setattr(results, "provenance", dict)
+    monkeypatch.setattr(records, "provenance", dict)
     keys = [f"toy/{number}/accuracy" for number in range(60)]
 
     def write(key):
-        results.record_all({key: evaluation.Estimate(0.5, 0.4, 0.6, 40)}, {key: {}}, SOURCE)
+        records.record_all({key: metrics.Estimate(0.5, 0.4, 0.6, 40)}, {key: {}}, SOURCE)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, keys))
-    assert {entry["key"] for entry in results.read(SOURCE)} == set(keys)
+    assert {entry["key"] for entry in records.read(SOURCE)} == set(keys)
 
 
 def test_stored_logits_predict_and_weigh_as_those_that_were_judged(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "folder", lambda source: tmp_path)
+    monkeypatch.setattr(records, "folder", lambda source: tmp_path)
     monkeypatch.setattr(course, "build_folder", lambda: tmp_path)
     # Two classes so close, and so far from 0, that float16 alone would make them equal.
     logits = np.full((8, 8), -20, np.float32)
@@ -50,8 +51,8 @@ def test_stored_logits_predict_and_weigh_as_those_that_were_judged(tmp_path, mon
         {"validation": logits},
         tmp_path / "toy-0" / "best.weights.h5",
     )
-    results.record_outcome(outcome, data)
-    stored = results.stored_predictions("toy-seed0", source)["validation"]
+    records.record_outcome(outcome, data)
+    stored = records.stored_predictions("toy-seed0", source)["validation"]
     assert (stored.argmax(axis=1) == 1).all()
-    (entry,) = results.read(source)
+    (entry,) = records.read(source)
     assert (entry["value"], entry["identity"]) == (1.0, "toy-0")

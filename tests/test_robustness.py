@@ -1,7 +1,7 @@
 import numpy as np
 
-from helpers import robustness
-from helpers.corruptions import CORRUPTIONS, SEVERITIES
+from helpers.changes.corruptions import CORRUPTIONS, SEVERITIES
+from helpers.commands import robustness
 
 
 def test_estimates_average_over_corruptions_and_count_photographs_once():

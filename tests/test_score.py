@@ -9,10 +9,12 @@ import zipfile
 import numpy as np
 import pytest
 
-from helpers import course, isolated, score, unpacking
+from helpers import course
+from helpers.commands import isolated, score
 from helpers.course import CourseError
-from helpers.course_data import CourseData, ImageSet
-from helpers.dataset import CLASS_NAMES, Source
+from helpers.data import unpacking
+from helpers.data.photographs import CLASS_NAMES, Source
+from helpers.data.sets import CourseData, ImageSet
 
 # Each image of these sets holds its class in its first pixel.
 READS_PIXEL = "return X[:, 0, 0, 0].astype(int)"

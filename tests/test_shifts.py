@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from helpers import shifts
+from helpers.changes import shifts
 from helpers.course import CourseError
 
 

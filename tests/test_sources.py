@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import course, downloads, drawn, sources
+from helpers import course
 from helpers.course import CourseError
-from helpers.dataset import CLASS_NAMES, Photographs, Source
-from helpers.image_folders import PBC_FOLDERS
-from helpers.sources import load_photographs
+from helpers.data import downloads, sources, synthetic
+from helpers.data.photographs import CLASS_NAMES, Photographs, Source
+from helpers.data.reading import PBC_FOLDERS
+from helpers.data.sources import load_photographs
 
 on_the_mirror = pytest.mark.skipif("BLOODCELLS_MIRROR" not in os.environ, reason="needs a mirror")
 
@@ -48,7 +49,7 @@ def draws(monkeypatch):
         source = Source("drawn", "cells drawn by hand", are_photographs=False, checksum="c0ffee")
         return Photographs(IMAGES, LABELS, CLASS_NAMES, source)
 
-    monkeypatch.setattr(drawn, "draw_photographs", draw_photographs)
+    monkeypatch.setattr(synthetic, "draw_photographs", draw_photographs)
     return drawings
 
 
@@ -342,7 +343,7 @@ def test_an_interrupted_run_leaves_no_cache(data, monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(drawn, "draw_photographs", interrupted)
+    monkeypatch.setattr(synthetic, "draw_photographs", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load_photographs()
     assert not list(data.glob("decoded-*"))

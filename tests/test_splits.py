@@ -5,10 +5,11 @@ import os
 import numpy as np
 import pytest
 
-from helpers import cleaning, course, homework, splits
+from helpers import course
 from helpers.course import CourseError
-from helpers.dataset import Photographs, Source
-from helpers.splits import ROLES, assign_roles, load_roles
+from helpers.data import cleaning, homework, splits
+from helpers.data.photographs import Photographs, Source
+from helpers.data.splits import ROLES, assign_roles, load_roles
 
 needs_mirror = pytest.mark.skipif(
     not os.environ.get("BLOODCELLS_MIRROR"), reason="needs a mirror's photographs"
@@ -184,7 +185,7 @@ def test_processed_file_holds_the_kept_rows(tmp_path):
 
 @needs_mirror
 def test_roles_of_the_mirror(monkeypatch):
-    from helpers.sources import load_photographs
+    from helpers.data.sources import load_photographs
 
     monkeypatch.setenv("BLOODCELLS_SOURCE", "mirror")
     given = load_photographs()

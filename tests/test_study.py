@@ -3,9 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from helpers import course, recipes, study
-from helpers.course_data import CourseData, ImageSet
-from helpers.dataset import CLASS_NAMES, Source
+from helpers import course
+from helpers.commands import study
+from helpers.data.photographs import CLASS_NAMES, Source
+from helpers.data.sets import CourseData, ImageSet
+from helpers.training import recipes
 
 
 @pytest.fixture

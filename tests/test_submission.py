@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from keras import layers
 
-from helpers import course, experiments, isolated, recipes, submission
+from helpers import course
+from helpers.commands import isolated, submission
+from helpers.commands.submission import write_submission
 from helpers.course import CourseError
-from helpers.dataset import CLASS_NAMES
-from helpers.submission import write_submission
+from helpers.data.photographs import CLASS_NAMES
+from helpers.training import recipes, run
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (35, 96, 96, 3), dtype=np.uint8)
 
@@ -165,11 +167,11 @@ def test_other_shapes_views_and_sizes_are_refused(model, tmp_path, monkeypatch):
 
 
 def test_the_command_writes_a_trained_experiment(model, tmp_path, monkeypatch, capsys):
-    import helpers.course_data
+    import helpers.data.sets
 
     asked = []
-    monkeypatch.setattr(helpers.course_data, "load_course_data", lambda: "data")
-    monkeypatch.setattr(experiments, "load_trained", lambda *given: asked.append(given) or model)
+    monkeypatch.setattr(helpers.data.sets, "load_course_data", lambda: "data")
+    monkeypatch.setattr(run, "load_trained", lambda *given: asked.append(given) or model)
     path = tmp_path / "submission.zip"
     assert submission.main(["fine_tuned", "--views", "8", "--to", str(path)]) == 0
     assert asked == [(recipes.fine_tuned(), "data")]
@@ -182,14 +184,14 @@ def test_the_command_writes_a_trained_experiment(model, tmp_path, monkeypatch, c
 def test_without_an_experiment_the_command_packs_the_released_model(
     model, tmp_path, monkeypatch, capsys
 ):
-    import helpers.course_data
-    from helpers import release
+    import helpers.data.sets
+    from helpers.models import released
 
     def never(*_):
         raise AssertionError("a released model needs neither photographs nor training")
 
-    monkeypatch.setattr(helpers.course_data, "load_course_data", never)
-    monkeypatch.setattr(experiments, "load_trained", never)
+    monkeypatch.setattr(helpers.data.sets, "load_course_data", never)
+    monkeypatch.setattr(run, "load_trained", never)
     monkeypatch.setattr(course, "root", lambda: tmp_path)
     assert submission.main([]) == 1
     assert "There is no released model 'final'" in capsys.readouterr().err
@@ -216,7 +218,7 @@ def test_without_an_experiment_the_command_packs_the_released_model(
     for weight, whole in zip(weights, model.get_weights(), strict=True):
         assert weight.dtype == whole.dtype
         np.testing.assert_array_equal(weight, whole.astype(np.float16).astype(whole.dtype))
-    expected = release.load().predict(IMAGES, verbose=0).argmax(axis=1)
+    expected = released.load().predict(IMAGES, verbose=0).argmax(axis=1)
     np.testing.assert_array_equal(model.predict(IMAGES, verbose=0).argmax(axis=1), expected)
 
 

@@ -1,6 +1,6 @@
 import time
 
-from helpers import timing
+from helpers.evaluation import timing
 
 
 def test_the_first_call_is_not_counted():

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import training
-from helpers.training import Batches
+from helpers.training import loop
+from helpers.training.loop import Batches
 
 
 def coloured(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +22,7 @@ def tiny_model(**settings) -> keras.Model:
     keras.utils.set_random_seed(0)
     layers = [keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
     model = keras.Sequential([*layers, keras.layers.Dense(3)])
-    training.compile_model(model, "adam", 0.01, **settings)
+    loop.compile_model(model, "adam", 0.01, **settings)
     return model
 
 
@@ -32,7 +32,7 @@ def fit(folder, model=None, train=None, max_epochs=4, **changes):
     settings = {"name": "tiny", "max_minutes": 5, "patience": 50, **changes}
     model = model or tiny_model()
     batches = Batches(*train, batch_size=16, seed=0)
-    state = training.fit(
+    state = loop.fit(
         model, batches, Batches(*validation, 16), folder, max_epochs=max_epochs, **settings
     )
     return model, state
@@ -145,5 +145,5 @@ def test_time_is_a_reason_to_stop(tmp_path):
 
 def test_balanced_weights_pull_every_class_alike():
     labels = np.array([0] * 6 + [2] * 2)
-    weights = training.balanced_class_weights(labels)
+    weights = loop.balanced_class_weights(labels)
     assert weights == {0: pytest.approx(8 / 12), 2: pytest.approx(8 / 4)}

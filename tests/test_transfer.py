@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 
-from helpers import transfer
+from helpers.models import transfer
 
 
 def two_blocks() -> keras.Model:

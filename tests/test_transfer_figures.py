@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import transfer_figures
+from helpers.figures import transfer_figures
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from helpers import calibration, submission_model, views
+from helpers.commands import submission_model
+from helpers.evaluation import calibration, views
 
 CELLS = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
 

@@ -14,8 +14,9 @@ import skimage.data
 import tensorflow as tf
 from PIL import Image
 
-from helpers import course, weights
+from helpers import course
 from helpers.course import CourseError
+from helpers.models import weights
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
 IMAGENET_STD = np.array([0.229, 0.224, 0.225])

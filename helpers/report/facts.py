@@ -6,18 +6,9 @@ from collections import Counter
 import numpy as np
 from scipy import stats
 
-from helpers import course, evaluation
-from helpers.dataset import CLASS_NAMES
-from helpers.report.claims import (
-    FAILING_CLASS,
-    LION,
-    RANKS,
-    VERDICTS,
-    claims,
-    hardest_class,
-    p_text,
-    rank_of_failing_class,
-)
+from helpers import course
+from helpers.data.photographs import CLASS_NAMES
+from helpers.evaluation import metrics
 from helpers.report.paired import LEVEL, Difference, paired
 from helpers.report.records import (
     BACKBONES,
@@ -37,6 +28,16 @@ from helpers.report.records import (
     Records,
 )
 from helpers.report.tables import REPORTED_BACKBONES, difference, percent, points
+from helpers.report.verdicts import (
+    FAILING_CLASS,
+    LION,
+    RANKS,
+    VERDICTS,
+    claims,
+    hardest_class,
+    p_text,
+    rank_of_failing_class,
+)
 
 # How prose names the models of Table 1.
 IN_PROSE = {
@@ -140,7 +141,7 @@ def _end(records: Records, experiment: str) -> str:
 def _reported() -> dict[str, str]:
     """Return what can be said of the report's own numbers without its predictions."""
     right = [round(share * REPORTED_IMAGES) for share in (0.9858, 0.9874)]
-    interval = evaluation.share(np.arange(REPORTED_IMAGES) < right[0])
+    interval = metrics.share(np.arange(REPORTED_IMAGES) < right[0])
     apart = right[1] - right[0]
     # The most telling case: the networks disagree on no other images than those.
     least_p = stats.binomtest(0, apart).pvalue
@@ -197,7 +198,7 @@ def _classes(records: Records) -> dict[str, str]:
     for images in ("test", "shifted_test"):
         name, recall = hardest_class(records, images)
         found |= {f"{images} hardest class": name, f"{images} hardest recall": percent(recall)}
-        matrix = evaluation.confusion(records.labels[images], records.scores(FINAL, images))
+        matrix = metrics.confusion(records.labels[images], records.scores(FINAL, images))
         sizes = matrix.sum(axis=1)
         np.fill_diagonal(matrix, 0)
         true, predicted = np.unravel_index(matrix.argmax(), matrix.shape)

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.evaluation import Estimate
-from helpers.figures import CLEAN, SHIFTED
+from helpers.evaluation.metrics import Estimate
+from helpers.figures.style import CLEAN, SHIFTED
 from helpers.files import replaced
 
 # Widths of one column and of the whole page of the two-column report, inches.

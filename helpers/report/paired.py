@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers import evaluation
+from helpers.evaluation import metrics
 from helpers.report.records import Records
 
 RESAMPLES = 2000
@@ -99,10 +99,10 @@ def macro_f1_difference(
     return _difference(first[0] - second[0], of_images, seed_variance, *seeds)
 
 
-def paired(records: Records, first: str, second: str, images: str) -> evaluation.PairedTest:
+def paired(records: Records, first: str, second: str, images: str) -> metrics.PairedTest:
     """Return McNemar's test of seed 0 of two experiments on one image set."""
     logits = (records.scores(name, images) for name in (first, second))
-    return evaluation.compare(records.labels[images], *logits)
+    return metrics.compare(records.labels[images], *logits)
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """What the report is made from: records, logits and labels, checked to be complete before use.
 
-No TensorFlow, no images: `helpers.recipes` makes the records, this module only reads them. A test
-compares the names here with those of `helpers.recipes`. OPTIONAL is the one place that says without
+No TensorFlow, no images: `helpers.training.recipes` makes the records, this module only reads them. A test
+compares the names here with those of `helpers.training.recipes`. OPTIONAL is the one place that says without
 which records there is a report all the same.
 """
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import corruptions, shifts
+from helpers.changes import corruptions, shifts
 from helpers.course import CourseError
-from helpers.evaluation import Estimate
+from helpers.evaluation.metrics import Estimate
 
 SEEDS = (0, 1, 2)
 FINAL = "fine_tuned_rand_augment"
@@ -124,7 +124,10 @@ SUBSET_OF_NETWORK = {
 OPTIONAL = ("vgg_like", *TRIALS)
 
 # Files that a command of their own writes.
-MADE_BY = {"costs.json": "helpers.costs", "evaluation_sets.json": "helpers.frozen_sets"}
+MADE_BY = {
+    "costs.json": "helpers costs",
+    "evaluation_sets.json": "helpers freeze",
+}
 
 
 def model_seeds(name: str) -> tuple[int, ...]:
@@ -297,11 +300,11 @@ def commands(keys: Iterable[str], most_names: int | None = None) -> list[str]:
     for experiment, wanted in seeds.items():
         together[" ".join(sorted(wanted))].append(experiment)
     found = [
-        f"helpers.recipes run {_named(names, most_names)} --seeds {wanted}"
+        f"helpers train run {_named(names, most_names)} --seeds {wanted}"
         for wanted, names in together.items()
     ]
     if corrupted:
-        found.append(f"helpers.robustness {' '.join(corrupted)}")
+        found.append(f"helpers robustness {' '.join(corrupted)}")
     return [f"COURSE_PROFILE=full python -m {command}" for command in found]
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import evaluation
-from helpers.dataset import CLASS_NAMES
-from helpers.evaluation import Estimate
+from helpers.data.photographs import CLASS_NAMES
+from helpers.evaluation import metrics
+from helpers.evaluation.metrics import Estimate
 from helpers.files import replaced
 from helpers.report.paired import (
     Difference,
@@ -267,7 +267,7 @@ def scores(records: Records, experiment: str, images: str, metric: str = "accura
         return records.values(experiment, images)
     labels = records.labels[images]
     logits = (records.scores(experiment, images, k) for k in records.seeds(experiment, images))
-    reports = (evaluation.per_class(labels, scores, CLASS_NAMES) for scores in logits)
+    reports = (metrics.per_class(labels, scores, CLASS_NAMES) for scores in logits)
     return np.array([report["F1"].mean() for report in reports])
 
 
@@ -294,7 +294,7 @@ def per_class(records: Records) -> Table:
     parts = []
     for images, heading in (("test", "test"), ("shifted_test", "shifted test")):
         logits = records.scores(FINAL, images)
-        report = evaluation.per_class(records.labels[images], logits, CLASS_NAMES)
+        report = metrics.per_class(records.labels[images], logits, CLASS_NAMES)
         parts.append(report.drop(columns="images").add_prefix(f"{heading}, "))
     numbers = pd.concat([report[["images"]], *parts], axis=1).reset_index()
     shown = numbers.copy().astype(object)

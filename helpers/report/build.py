@@ -1,0 +1,192 @@
+"""`make report`: from the records in git to tables, figures and the typeset report.
+
+Command:
+    python -m helpers report
+
+Neither images nor TensorFlow are needed. Everything is made in a temporary folder first: if
+anything fails, report/ stays as it is. Where a record of `records.OPTIONAL` is missing, the report
+says so.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import typst
+
+from helpers import course
+from helpers.data.photographs import CLASS_NAMES
+from helpers.evaluation import metrics
+from helpers.evaluation.metrics import Estimate
+from helpers.files import replaced
+from helpers.report.facts import facts, headline
+from helpers.report.figures import COLUMN, PAGE, Panel, confusions, side_by_side, write
+from helpers.report.records import (
+    FAMILIES,
+    FINAL,
+    MODELS,
+    REFERENCE,
+    TRIALS,
+    NotMeasuredError,
+    Records,
+    check_exists,
+    commands,
+    experiment_of,
+    load,
+)
+from helpers.report.tables import REPORTED_MODELS, difference, percent, tables
+from helpers.report.verdicts import claims, hardest_class
+
+# Titles of panels that share one column.
+SHORT = {"validation": "validation", "shifted_validation": "shifted"}
+SOURCES = ("report.typ", "template.typ", "references.bib")
+
+
+def build(records: Records, folder: Path) -> list[Path]:
+    """Make the report of records in the folder of its sources; return the files written.
+
+    Raises:
+        CourseError: if a source is missing or cannot be typeset.
+    """
+    with TemporaryDirectory() as name:
+        work = Path(name)
+        for source in SOURCES:
+            check_exists(folder / source)
+            shutil.copy(folder / source, work / source)
+        _make(records, work)
+        made = [p for p in sorted(work.rglob("*")) if p.is_file() and p.name not in SOURCES]
+        written = [folder / path.relative_to(work) for path in made]
+        for path, target in zip(made, written, strict=True):
+            with replaced(target) as temporary:
+                shutil.copyfile(path, temporary)
+    return written
+
+
+def _make(records: Records, work: Path) -> None:
+    """Write tables/, figures/, numbers.json and report.pdf into a folder that holds the sources."""
+    numbers = facts(records)
+    made = [*tables(records), claims(records)]
+    for table in made:
+        table.write(work / "tables")
+    numbers["tables"] = {table.name: table.as_json() for table in made}
+    numbers["alt"] = _draw(records, work / "figures")
+    text = json.dumps(numbers, indent=1, ensure_ascii=False, sort_keys=True)
+    (work / "numbers.json").write_text(text + "\n", encoding="utf-8")
+    try:
+        # The fonts inside the package alone: the same file on every machine.
+        typst.compile(work / "report.typ", work / "report.pdf", root=work, ignore_system_fonts=True)
+    except typst.TypstError as error:
+        raise course.CourseError(
+            f"report.typ could not be typeset ({error}): mend that line, then run again."
+        ) from error
+
+
+def _draw(records: Records, folder: Path) -> dict[str, str]:
+    """Write all figures but those that are not measured yet; return what each shows, in words."""
+    headings = {}
+    for name, maker in FIGURES.items():
+        try:
+            figure, headings[name] = maker(records)
+        except NotMeasuredError:
+            continue
+        write(figure, folder, name)
+    return headings
+
+
+def _clean_and_shifted(records: Records) -> tuple:
+    panels, models = [], records.trained(MODELS)
+    for place, images in enumerate(("validation", "shifted_test")):
+        estimates = [records.estimate(name, images) for name in models]
+        reported = [REPORTED_MODELS.get(name) for name in models]
+        quoted = [float(both[place]) / 100 if both else None for both in reported]
+        panels.append(Panel(("validation (clean)", "shifted test")[place], estimates, quoted))
+    heading = headline(records)
+    rows = list(models.values())
+    return side_by_side(rows, panels, heading, PAGE, same_scale=True), heading
+
+
+def _confusions(records: Records) -> tuple:
+    matrices, texts = {}, []
+    for images, title in (("test", "clean test"), ("shifted_test", "shifted test")):
+        matrices[title] = metrics.confusion(records.labels[images], records.scores(FINAL, images))
+        hardest, recall = hardest_class(records, images)
+        texts.append(f"{title}: lowest recall {percent(recall)} %, {hardest}")
+    heading = "; ".join(texts).capitalize()
+    names = [name.replace("granulocytes", "gran.") for name in CLASS_NAMES]
+    return confusions(matrices, names, heading), heading
+
+
+def _tuning(records: Records) -> tuple:
+    panels, trials = [], records.trained(TRIALS)
+    if REFERENCE not in trials:
+        raise NotMeasuredError(TRIALS[REFERENCE])
+    for images, title in SHORT.items():
+        values = [records.values(name, images) for name in trials]
+        estimates = [Estimate(v.mean(), v.min(), v.max(), len(v)) for v in values]
+        panels.append(Panel(title, estimates))
+    others = [name for name in trials if name != REFERENCE]
+    differ = [
+        sum(difference(records, name, REFERENCE, images).sign != 0 for name in others)
+        for images in SHORT
+    ]
+    heading = (
+        f"Of {len(others)} trials, {differ[0]} differ from the reference on validation "
+        f"and {differ[1]} on shifted validation"
+    )
+    rows = list(trials.values())
+    return side_by_side(rows, panels, heading, COLUMN), heading
+
+
+def _families(records: Records) -> tuple:
+    panels = [
+        Panel(title, [records.estimate(name, images) for name in FAMILIES])
+        for images, title in SHORT.items()
+    ]
+    shifted = {name: records.estimate(name, "shifted_validation").value for name in FAMILIES}
+    best = max(shifted, key=shifted.get)
+    heading = (
+        f"Most right on shifted validation: {FAMILIES[best]} ({percent(shifted[best])} %), "
+        f"against {percent(shifted['subset_fine_tuned'])} % with none"
+    )
+    rows = list(FAMILIES.values())
+    return side_by_side(rows, panels, heading, COLUMN), heading
+
+
+FIGURES = {
+    "report_clean_and_shifted": _clean_and_shifted,
+    "report_confusion": _confusions,
+    "report_tuning": _tuning,
+    "report_families": _families,
+}
+
+
+def main() -> int:
+    """Build the committed report; say what was written, and what is missing."""
+    folder = course.root() / "report"
+    try:
+        records = load(folder)
+        written = build(records, folder)
+    except course.CourseError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(str(path.relative_to(course.root())) for path in written))
+    print(missing(records))
+    return 0
+
+
+def missing(records: Records) -> str:
+    """Return which runs the report lacks and the commands that fill them."""
+    experiments = dict.fromkeys(map(experiment_of, records.missing))
+    if not experiments:
+        return "No run is missing."
+    lines = "\n".join(f"  {command}" for command in commands(records.missing))
+    return (
+        f"Missing, and said so in the report: {len(records.missing)} records of "
+        f"{', '.join(experiments)}. These make them; then run `make report` again:\n{lines}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -44,7 +44,7 @@ from helpers.data.sets import load_course_data
 from helpers.evaluation import judging, metrics, records
 from helpers.evaluation.imbalance import linear_logits
 from helpers.figures import style
-from helpers.models import networks, weights
+from helpers.models import backbones, networks, weights
 from helpers.training import recipes
 from helpers.training.run import features, run
 
@@ -66,10 +66,10 @@ print("Profile:", data.profile.name)
 # The environment variable `BLOODCELLS_BACKBONE` chooses another.
 
 # %% tags=["nbval-ignore-output"]
-network = weights.default_backbone()
-reasons = {name: weights.why_unavailable(name) for name in weights.BACKBONES}
+network = backbones.default_backbone()
+reasons = {name: weights.why_unavailable(name) for name in backbones.BACKBONES}
 for name, reason in reasons.items():
-    print(reason or f"{weights.BACKBONES[name].title}: can be had here.")
+    print(reason or f"{backbones.BACKBONES[name].title}: can be had here.")
 
 # %%
 lite0 = weights.load_backbone("efficientnet_lite0")
@@ -329,9 +329,11 @@ for outcome in (outcome for outcomes in heads.values() for outcome in outcomes):
     records.record_outcome(outcome, data)
 
 # %%
-missing = [name for name in weights.BACKBONES if name not in available]
+missing = [name for name in backbones.BACKBONES if name not in available]
 print("every backbone can be had, or is said to be missing and why:", end=" ")
-print(all(reasons[name] for name in missing) and len(available + missing) == len(weights.BACKBONES))
+print(
+    all(reasons[name] for name in missing) and len(available + missing) == len(backbones.BACKBONES)
+)
 
 # %% [markdown]
 # We judge on two sets. *Validation* holds images like those trained on. *Shifted validation* holds
@@ -339,7 +341,7 @@ print(all(reasons[name] for name in missing) and len(available + missing) == len
 # competition had 98 to 99 % on the first kind; what parted them was the second.
 
 # %% tags=["nbval-ignore-output"]
-firsts = {weights.BACKBONES[name].title: outcomes[0] for name, outcomes in heads.items()}
+firsts = {backbones.BACKBONES[name].title: outcomes[0] for name, outcomes in heads.items()}
 judged = judging.accuracies(firsts, data)
 leader = max(judged, key=lambda title: judged[title]["shifted_validation"].value)
 drop = judged[leader]["validation"].value - judged[leader]["shifted_validation"].value
@@ -378,7 +380,7 @@ for name, outcomes in heads.items():
     of_seed = [metrics.accuracy(labels, o.logits["shifted_validation"]).value for o in outcomes]
     spread = f"{min(of_seed):.1%} to {max(of_seed):.1%}"
     print(
-        f"{weights.BACKBONES[name].title:20s} seeds: {len(of_seed)}, shifted validation: {spread}"
+        f"{backbones.BACKBONES[name].title:20s} seeds: {len(of_seed)}, shifted validation: {spread}"
     )
 
 # %% [markdown]

@@ -43,7 +43,7 @@ import pandas as pd
 from helpers.data.sets import load_course_data
 from helpers.evaluation import judging, metrics, records
 from helpers.figures import style
-from helpers.models import networks, transfer, weights
+from helpers.models import backbones, networks, transfer, weights
 from helpers.training import recipes
 from helpers.training.run import load_trained, run
 
@@ -436,7 +436,7 @@ by_epoch.round(3)
 # wherever the trained ones are.
 
 # %% tags=["nbval-ignore-output"]
-cost = transfer.backbone_costs(weights.BACKBONES, data["train"].images[:16])
+cost = transfer.backbone_costs(backbones.BACKBONES, data["train"].images[:16])
 cost.sort_values("parameters").round(1)
 
 # %% tags=["nbval-ignore-output"]
@@ -465,12 +465,12 @@ for name in others:
     records.record_outcome(compared[name], data)
 
 # %% tags=["nbval-ignore-output"]
-for name in weights.BACKBONES:
+for name in backbones.BACKBONES:
     if reason := weights.why_unavailable(name):
         print(reason)
 
 # %% tags=["nbval-ignore-output"]
-titled = {weights.BACKBONES[name].title: outcome for name, outcome in compared.items()}
+titled = {backbones.BACKBONES[name].title: outcome for name, outcome in compared.items()}
 judged = judging.accuracies(titled, data, ["validation"])
 rows = {title: vars(of["validation"]) for title, of in judged.items()}
 table = cost.join(pd.DataFrame.from_dict(rows, orient="index"), how="inner")

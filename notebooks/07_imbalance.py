@@ -275,7 +275,7 @@ pd.Series(images_an_epoch, name="training images an epoch").to_frame()
 
 # %% tags=["nbval-ignore-output"]
 from helpers.evaluation.imbalance import linear_logits, rows_with_rare_class
-from helpers.models.weights import default_backbone
+from helpers.models.backbones import default_backbone
 from helpers.training.run import features
 
 backbone, rare, kept = default_backbone(), data.class_names.index("lymphocyte"), 5

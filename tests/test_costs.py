@@ -10,7 +10,7 @@ from keras import layers
 from helpers import course
 from helpers.commands import costs
 from helpers.course import CourseError
-from helpers.models import networks, weights
+from helpers.models import backbones, networks, weights
 from helpers.training import loop, recipes, run
 
 
@@ -49,7 +49,7 @@ def elementwise(model: keras.Model) -> int:
     [("efficientnet_lite0", 407e6), ("efficientnet_lite1", 631e6), ("efficientnet_lite2", 899e6)],
 )
 def test_multiply_adds_are_near_the_published_ones(name, published):
-    backbone = weights.load_backbone(name, weights.LITES[name].image_size, pretrained=False)
+    backbone = weights.load_backbone(name, backbones.LITES[name].image_size, pretrained=False)
     counted = costs.multiply_adds(backbone) + 1280 * 1000  # and ImageNet's classes
     assert 0.94 * published < counted < published
     assert counted + elementwise(backbone) == pytest.approx(published, rel=0.005)
@@ -109,7 +109,7 @@ def test_the_file_holds_every_network_measured_or_missing(monkeypatch, tmp_path)
     written = json.loads((tmp_path / "report" / "costs.json").read_text())
     assert [*written["networks"], "resnet50"] == [
         *("small_cnn", "vgg_like"),
-        *(name for name in weights.BACKBONES if name != "resnet50"),
+        *(name for name in backbones.BACKBONES if name != "resnet50"),
         "resnet50",
     ]
     assert written["missing"] == {"resnet50": "No way."}

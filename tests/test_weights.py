@@ -16,7 +16,7 @@ from PIL import Image
 
 from helpers import course
 from helpers.course import CourseError
-from helpers.models import weights
+from helpers.models import backbones, weights
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
 IMAGENET_STD = np.array([0.229, 0.224, 0.225])
@@ -38,12 +38,12 @@ def cat_and_coffee(size: int) -> np.ndarray:
     return np.stack([centre_crop(photograph, size) for photograph in photographs])
 
 
-@pytest.fixture(scope="module", params=weights.LITES)
-def lite(request) -> tuple[weights.Lite, np.ndarray, np.ndarray]:
+@pytest.fixture(scope="module", params=backbones.LITES)
+def lite(request) -> tuple[backbones.Lite, np.ndarray, np.ndarray]:
     """Each Lite, the two photographs at its size, and its logits of them."""
     classifier = weights.load_imagenet_classifier(request.param)
     photographs = cat_and_coffee(classifier.input_shape[1])
-    return weights.LITES[request.param], photographs, classifier(photographs, training=False)
+    return backbones.LITES[request.param], photographs, classifier(photographs, training=False)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def seen_by_first_convolution(backbone: keras.Model, images: np.ndarray) -> np.n
 
 def as_trained(name: str, images: np.ndarray) -> np.ndarray:
     pixels = images.astype(np.float64)
-    if name in weights.LITES:
+    if name in backbones.LITES:
         return (pixels - 127) / 128
     if name.startswith("mobilenet"):
         return pixels / 127.5 - 1
@@ -133,9 +133,9 @@ def test_no_classifier_but_the_lites():
         weights.load_imagenet_classifier("resnet50")
 
 
-@pytest.mark.parametrize("name", weights.BACKBONES)
+@pytest.mark.parametrize("name", backbones.BACKBONES)
 def test_backbone_gets_the_input_it_was_trained_with(name):
-    entry, images = weights.BACKBONES[name], images_with_extremes()
+    entry, images = backbones.BACKBONES[name], images_with_extremes()
     backbone = weights.load_backbone(name, pretrained=False)
     seen = seen_by_first_convolution(backbone, images)
     np.testing.assert_allclose(seen, as_trained(name, images), atol=1e-4)
@@ -216,7 +216,7 @@ def test_mobilenet_from_the_mirror_tells_photographs_apart():
 
 
 def test_without_mirror_and_network_only_the_lites_are_available(no_network):
-    assert weights.available_backbones() == list(weights.LITES) == list(weights.BACKBONES)[:3]
+    assert weights.available_backbones() == list(backbones.LITES) == list(backbones.BACKBONES)[:3]
     with pytest.raises(CourseError, match=r"ResNet50's ImageNet weights can't be had here"):
         weights.load_backbone("resnet50", 32)
 
@@ -249,12 +249,12 @@ def test_a_mirror_that_is_not_there_is_an_error(monkeypatch, tmp_path):
 
 def test_default_backbone_follows_the_environment(monkeypatch):
     monkeypatch.delenv("BLOODCELLS_BACKBONE", raising=False)
-    assert weights.default_backbone() == "efficientnet_lite0"
+    assert backbones.default_backbone() == "efficientnet_lite0"
     monkeypatch.setenv("BLOODCELLS_BACKBONE", "resnet50")
-    assert weights.default_backbone() == "resnet50"
+    assert backbones.default_backbone() == "resnet50"
     monkeypatch.setenv("BLOODCELLS_BACKBONE", "resnet5O")
     with pytest.raises(CourseError, match=r"resnet5O.*densenet121"):
-        weights.default_backbone()
+        backbones.default_backbone()
 
 
 class Storage:

@@ -22,7 +22,7 @@ from helpers.data.photographs import IMAGE_SIZE
 from helpers.evaluation import timing
 from helpers.evaluation.machine import provenance
 from helpers.files import replaced
-from helpers.models import weights
+from helpers.models import backbones, weights
 from helpers.training import loop, recipes
 from helpers.training.run import FROM_SCRATCH, new_network
 
@@ -31,7 +31,7 @@ TRAINING_BATCH = 128
 INFERENCE_BATCH = 256
 
 TITLES = {"small_cnn": "Two convolutions", "vgg_like": "VGG-like"} | {
-    name: backbone.title for name, backbone in weights.BACKBONES.items()
+    name: backbone.title for name, backbone in backbones.BACKBONES.items()
 }
 
 
@@ -67,7 +67,7 @@ def compiled_network(name: str) -> keras.Model:
     A backbone is frozen as in `recipes.fine_tuned_on_subset`.
 
     Args:
-        name: "small_cnn", "vgg_like" or a key of `weights.BACKBONES`.
+        name: "small_cnn", "vgg_like" or a key of `backbones.BACKBONES`.
 
     Raises:
         CourseError: if no network has that name.
@@ -83,7 +83,7 @@ def cost(name: str) -> dict:
     """Return what a network costs on this machine.
 
     Args:
-        name: "small_cnn", "vgg_like" or a key of `weights.BACKBONES`.
+        name: "small_cnn", "vgg_like" or a key of `backbones.BACKBONES`.
 
     Returns:
         "title", "parameters" (all weights, normalisation's statistics included), "multiply_adds"
@@ -117,7 +117,7 @@ def measure_all() -> None:
     The file holds "networks" (by name, see `cost`), "missing" (by name, why its weights can't be
     had), "batch" ("training" and "inference"), and what `provenance.provenance` returns.
     """
-    reasons = {name: weights.why_unavailable(name) for name in weights.BACKBONES}
+    reasons = {name: weights.why_unavailable(name) for name in backbones.BACKBONES}
     measured = {}
     for name in (*FROM_SCRATCH, *(name for name, reason in reasons.items() if not reason)):
         measured[name] = cost(name)

@@ -46,7 +46,7 @@ def training_step(jit_compile: bool = False, fuse: bool = True, frozen: bool = F
     import keras
 
     from helpers.models import fused_batch_norm, networks
-    from helpers.models.weights import default_backbone
+    from helpers.models.backbones import default_backbone
 
     model = networks.classifier(default_backbone(), 8, pretrained=False)
     if frozen:
@@ -63,7 +63,8 @@ def training_step(jit_compile: bool = False, fuse: bool = True, frozen: bool = F
 def head_on_cached_features() -> float:
     """Return seconds to compute pooled features once and train a head on them for HEAD_EPOCHS."""
     from helpers.models import networks
-    from helpers.models.weights import default_backbone, load_backbone
+    from helpers.models.backbones import default_backbone
+    from helpers.models.weights import load_backbone
     from helpers.training import loop
 
     backbone = load_backbone(default_backbone(), pretrained=False)
@@ -82,7 +83,7 @@ def head_on_cached_features() -> float:
 def frozen_backbone_every_epoch() -> float:
     """Return seconds of HEAD_EPOCHS epochs through the frozen backbone (from two, after one)."""
     from helpers.models import networks
-    from helpers.models.weights import default_backbone
+    from helpers.models.backbones import default_backbone
     from helpers.training import loop
 
     model = networks.classifier(default_backbone(), 8, pretrained=False)

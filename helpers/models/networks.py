@@ -15,7 +15,7 @@ from helpers.course import CourseError
 from helpers.data.photographs import IMAGE_SIZE
 from helpers.models.weights import load_backbone
 
-# The name of a layer begins with the name of its block, in the backbones of helpers.models.weights.
+# The name of a layer begins with the name of its block, in the backbones of helpers.models.backbones.
 _BLOCK = re.compile(
     r"stem|top|block\d[a-z]"  # EfficientNet
     r"|expanded_conv(_\d+)?|conv_1|conv(?=_|$)"  # MobileNetV3
@@ -116,7 +116,7 @@ def classifier(
     """Return a backbone, global average pooling and a head; nothing is frozen yet.
 
     Args:
-        backbone_name: a key of `weights.BACKBONES`.
+        backbone_name: a key of `backbones.BACKBONES`.
         class_count: number of classes.
         dropout, l2, extra_dense: see `head`; this penalty is on the head alone (see `add_l2`).
         pretrained: load ImageNet weights; else leave them random.

@@ -316,13 +316,13 @@ def _half(weight: np.ndarray) -> np.ndarray:
 
 def _backbone(network: str) -> dict | None:
     """Return title and origin of a backbone's ImageNet weights; None for a network without any."""
-    from helpers.models import weights
+    from helpers.models import backbones
 
-    if network not in weights.BACKBONES:
+    if network not in backbones.BACKBONES:
         return None
-    backbone = weights.BACKBONES[network]
+    backbone = backbones.BACKBONES[network]
     # As the packages' LICENSE files say. Of the others this course knows no more than the host.
-    licence = "Apache-2.0" if network in weights.LITES else "as its publisher names it"
+    licence = "Apache-2.0" if network in backbones.LITES else "as its publisher names it"
     return {"title": backbone.title, "weights_from": backbone.weights_from, "licence": licence}
 
 

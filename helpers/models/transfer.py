@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.evaluation import timing
-from helpers.models import weights
+from helpers.models import backbones, weights
 
 
 def kernel_changes(trained: keras.Model, start: keras.Model) -> pd.Series:
@@ -35,7 +35,7 @@ def backbone_costs(names: Iterable[str], images: np.ndarray) -> pd.DataFrame:
     """Return what backbones cost in use, measured with random weights, which cost the same.
 
     Args:
-        names: keys of `weights.BACKBONES`.
+        names: keys of `backbones.BACKBONES`.
         images: uint8 (N, 96, 96, 3), one batch.
 
     Returns:
@@ -45,6 +45,6 @@ def backbone_costs(names: Iterable[str], images: np.ndarray) -> pd.DataFrame:
     for name in names:
         model = weights.load_backbone(name, pretrained=False)
         seconds = timing.seconds_per_call(lambda model=model: model(images, training=False), 1)
-        rows[weights.BACKBONES[name].title] = (model.count_params(), 1000 * seconds / len(images))
+        rows[backbones.BACKBONES[name].title] = (model.count_params(), 1000 * seconds / len(images))
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["parameters", "ms an image"])
     return table.astype({"parameters": int}).rename_axis("backbone")

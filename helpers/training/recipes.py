@@ -9,7 +9,7 @@ import argparse
 
 from helpers import course
 from helpers.course import CourseError
-from helpers.models.weights import default_backbone
+from helpers.models.backbones import default_backbone
 from helpers.training.run import Experiment, run
 
 # The report froze 'the first 30 layers' of EfficientNetB0; its layer 30 lies in block2a.
@@ -95,7 +95,7 @@ def fine_tuned_on_subset(network: str | None = None) -> Experiment:
     """Return the fine-tuning on the fixed subset: the baseline of every comparison of variants.
 
     Args:
-        network: name in `weights.BACKBONES`; None for the default one.
+        network: name in `backbones.BACKBONES`; None for the default one.
     """
     if network is None or network == default_backbone():
         return _fine_tuning("subset_fine_tuned", "subset", default_backbone())

@@ -49,7 +49,7 @@ class Experiment:
 
     Attributes:
         name: snake_case, unique within the course; the key of its records.
-        network: "small_cnn", "vgg_like" or the name of a backbone in `weights.BACKBONES`.
+        network: "small_cnn", "vgg_like" or the name of a backbone in `backbones.BACKBONES`.
         budget: which of the profile's budgets caps images and epochs: "scratch", "deep_scratch",
             "head", "finetune", "subset", "ladder", "longer" or "final".
         freeze: for a backbone, "all" (only the head is trained, on pooled features), an int (that
@@ -187,7 +187,7 @@ def features(network: str, data: CourseData, name: str, image_size: int = IMAGE_
     """Return the frozen backbone's pooled features of one image set, computed once and cached.
 
     Args:
-        network: name in `weights.BACKBONES`.
+        network: name in `backbones.BACKBONES`.
         data: images by role.
         name: "train" or the name of an evaluation set.
         image_size: height and width to which images are resized before the backbone.

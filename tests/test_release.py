@@ -19,7 +19,8 @@ from helpers.changes.shifts import chains
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES, Source
 from helpers.data.sets import SHIFT_SEEDS, CourseData, ImageSet
-from helpers.evaluation import calibration, metrics, records
+from helpers.evaluation import calibration, metrics
+from helpers.evaluation import records as results
 from helpers.models import released
 from helpers.training import recipes, run
 
@@ -105,7 +106,7 @@ def records(tmp_path, monkeypatch) -> list[dict]:
         {**record("second_acquisition", 0.1), "key": "other-seed0/second_acquisition/accuracy"},
     ]
     (tmp_path / "results.json").write_text(json.dumps(written))
-    monkeypatch.setattr(records, "folder", lambda source: tmp_path)
+    monkeypatch.setattr(results, "folder", lambda source: tmp_path)
     return written
 
 

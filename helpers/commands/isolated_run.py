@@ -1,4 +1,4 @@
-"""Runs a submission's model.py on arrays of images; `helpers.commands.isolated` copies and starts it.
+"""Runs a submission's model.py on arrays of images; `commands.isolated` copies and starts it.
 
 Usage: isolated_run.py SUBMISSION EXCHANGE GIGABYTES LIBRARY_FOLDER [LIBRARY_FOLDER ...]
 

@@ -3,7 +3,7 @@
 Command:
     python -m helpers score SUBMISSION.zip [--minutes 10] [--gigabytes 6]
 
-The zip's code runs in a process of its own; see helpers.commands.isolated for what is enforced there and
+The zip's code runs in a process of its own; see commands.isolated for what is enforced there and
 what is NOT (no sandbox: never score a stranger's zip on a machine that holds secrets).
 """
 

@@ -3,7 +3,7 @@
 Command:
     python -m helpers submission [EXPERIMENT] [--views 1|8] [--to submission.zip]
 
-Without EXPERIMENT it is the released model `final` (see helpers.models.released), which needs no training
+Without EXPERIMENT it is the released model `final` (`models.released`), which needs no training
 and no photographs.
 
 The network travels as its description (JSON) and its weights (.npz) and not as a .keras file, which

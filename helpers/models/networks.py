@@ -15,7 +15,7 @@ from helpers.course import CourseError
 from helpers.data.photographs import IMAGE_SIZE
 from helpers.models.weights import load_backbone
 
-# The name of a layer begins with the name of its block, in the backbones of helpers.models.backbones.
+# The name of a layer begins with the name of its block, in `backbones.BACKBONES`.
 _BLOCK = re.compile(
     r"stem|top|block\d[a-z]"  # EfficientNet
     r"|expanded_conv(_\d+)?|conv_1|conv(?=_|$)"  # MobileNetV3

@@ -1,8 +1,8 @@
 """What the report is made from: records, logits and labels, checked to be complete before use.
 
-No TensorFlow, no images: `helpers.training.recipes` makes the records, this module only reads them. A test
-compares the names here with those of `helpers.training.recipes`. OPTIONAL is the one place that says without
-which records there is a report all the same.
+No TensorFlow, no images: `training.recipes` makes the records, this module only reads them. A test
+compares the names here with those of `training.recipes`. OPTIONAL is the one place that says
+without which records there is a report all the same.
 """
 
 import json

@@ -1,0 +1,51 @@
+"""What the exercises' checks say; each notebook's own wrong answers are in test_exercises_NN.py."""
+
+import numpy as np
+import pytest
+
+import exercises
+from exercises import compare
+
+
+def test_an_unanswered_exercise_says_so(capsys):
+    exercises.check("03.1", ...)
+    assert capsys.readouterr().out.startswith("03.1: not answered yet.")
+
+
+def test_an_unknown_exercise_is_named():
+    with pytest.raises(ValueError, match=r"no exercise '99\.1'"):
+        exercises.find("99.1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (25.0, "percentage"),
+        (-0.25, "sign"),
+        (0.3, "too large"),
+        ([0.1, 0.2], "One number"),
+        ("a quarter", "One number"),
+        (float("nan"), "finite"),
+        (0.75, "the wrong ones"),
+    ],
+)
+def test_a_wrong_number_is_refused_with_its_mistake(answer, words):
+    assert words in compare.number(answer, 0.25, mistakes={"Those are the wrong ones.": 0.75})
+
+
+def test_a_right_number_may_come_as_any_scalar():
+    for answer in (0.25, np.float32(0.25), np.array(0.25), np.array([0.25])):
+        assert compare.number(answer, 0.25) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (np.ones((3, 1)), "broadcast"),
+        (np.ones(4), "is expected"),
+        (np.array([1, 1, 2]), "1 of 3"),
+        ("abc", "An array"),
+    ],
+)
+def test_a_wrong_array_is_refused_with_its_mistake(answer, words):
+    assert words in compare.array(answer, np.ones(3))

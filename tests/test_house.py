@@ -253,7 +253,6 @@ FORMER_NAMES = {
 # Names that still stand somewhere; each leaves this list with its last use.
 STILL_THERE: set[str] = {
     "flat modules",
-    "quiet_tensorflow",
     "course_data",
     "image_folders",
     "isolated_run",

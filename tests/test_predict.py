@@ -4,8 +4,6 @@ import csv
 import dataclasses
 import io
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 import pytest

@@ -7,8 +7,6 @@ import json
 import zipfile
 from pathlib import Path
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 import pytest

@@ -7,8 +7,6 @@ import json
 import sys
 import zipfile
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 import pytest

@@ -1,5 +1,3 @@
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 import pytest

@@ -12,8 +12,6 @@ The rest is what the report did with arrays before training (keras-cv's RandAugm
 import warnings
 from collections.abc import Callable
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 import tensorflow as tf

@@ -8,8 +8,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import tensorflow as tf
 
 # "Slight" translation (share of the side) and rotation (degrees), beside flips in both directions.

@@ -11,8 +11,6 @@ import argparse
 import json
 import math
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 from keras import layers

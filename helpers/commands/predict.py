@@ -22,8 +22,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import matplotlib
 import matplotlib.pyplot as plt

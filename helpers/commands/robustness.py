@@ -8,8 +8,6 @@ The corrupted images are made on the fly, once for all networks that are scored 
 
 import argparse
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 

@@ -21,8 +21,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 

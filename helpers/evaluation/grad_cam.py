@@ -1,7 +1,5 @@
 """What a trained classifier makes of its images: where it looked, and its features of them."""
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 import tensorflow as tf

@@ -6,8 +6,6 @@ bench` compares both ways.
 
 import weakref
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import tensorflow as tf
 from keras import layers

@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 import tensorflow as tf

@@ -21,8 +21,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 

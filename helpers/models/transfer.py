@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 import pandas as pd

@@ -11,8 +11,6 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import BinaryIO
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 from keras.src.applications import efficientnet

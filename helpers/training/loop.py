@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 import tensorflow as tf

@@ -12,8 +12,6 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import helpers.quiet_tensorflow  # noqa: F401
-
 import keras
 import numpy as np
 

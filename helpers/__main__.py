@@ -8,7 +8,7 @@ from helpers import course
 COMMANDS = {
     "notebooks": ("commands.notebooks", "pair, run or store the notebooks"),
     "pages": ("commands.pages", "every stored notebook as a page, with an index"),
-    "train": ("training.recipes", "list or run the course's experiments"),
+    "train": ("commands.train", "list or run the course's experiments"),
     "robustness": ("commands.robustness", "judge an experiment on MedMNIST-C's corruptions"),
     "study": ("commands.study", "the homework report's tuning list and a search after it"),
     "freeze": ("commands.frozen_sets", "write down how the evaluation sets were made"),

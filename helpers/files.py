@@ -1,5 +1,6 @@
-"""Writing files so that nothing is ever half-written: a temporary file first, then a rename."""
+"""Files that are never half-written (a temporary file first, then a rename), and cache keys."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -41,3 +42,8 @@ def replaced(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def short_hash(*parts: object) -> str:
+    """Return 16 hex digits of the SHA-256 of parts as text: the key of whatever is cached."""
+    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]

@@ -560,7 +560,11 @@ style.save(style.accuracies({chosen: final}, heading), "06_chosen", data.source)
 # them all. Had we picked the best of them by it, its number would flatter.
 
 # %% tags=["nbval-ignore-output"]
-full_size = {name: run(training, data) for name, training in recipes.report_steps().items()}
+trainings = {"frozen": recipes.frozen(plain_training.network)}
+trainings |= {
+    recipes.FINE_TUNED[name]: training for name, training in recipes.fine_tunings().items()
+}
+full_size = {name: run(training, data) for name, training in trainings.items()}
 for outcome in full_size.values():
     records.record_outcome(outcome, data)
 

@@ -285,18 +285,17 @@ print("who waits for whom:", "nobody" if augmenting < stepping else "the network
 from helpers.evaluation import judging, records, views
 from helpers.figures import ladder
 from helpers.report.figures import PAGE, Panel, side_by_side
-from helpers.report.records import TRIALS
 from helpers.training import recorded
 
 # %% tags=["nbval-ignore-output"]
 few = ("tuning_adam_1e-4", "tuning_adam_1e-3", "tuning_3_operations")
 trials = recipes.tuning()
 kept = trials if data.profile.name == "full" else few
-tuned = {TRIALS[name]: recorded.over_seeds(trials[name], data) for name in kept}
+tuned = {recipes.TRIALS[name]: recorded.over_seeds(trials[name], data) for name in kept}
 
 # %% tags=["nbval-ignore-output"]
 means = pd.Series({title: found["shifted_validation"].value for title, found in tuned.items()})
-gained = 100 * (means.max() - means[TRIALS["tuning_adam_1e-4"]])
+gained = 100 * (means.max() - means[recipes.TRIALS["tuning_adam_1e-4"]])
 heading = f"The best setting ({means.idxmax()}) is {gained:.1f} points above the report's last one"
 panels = [
     Panel(judge.replace("_", " "), [found[judge] for found in tuned.values()])
@@ -321,7 +320,7 @@ style.save(side_by_side(list(tuned), panels, heading, PAGE), "08_tuning", data.s
 # where `python -m helpers robustness` has recorded it.
 
 # %% tags=["nbval-ignore-output"]
-steps = {title: recorded.look_up(e, data) for title, e in recipes.ladder_steps().items()}
+steps = {recipes.ABLATION[n]: recorded.look_up(e, data) for n, e in recipes.ablation().items()}
 table = ladder.table(steps)
 table.map(ladder.cell)
 

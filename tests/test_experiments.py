@@ -8,7 +8,7 @@ from helpers.data import synthetic
 from helpers.data.photographs import CLASS_NAMES, Source
 from helpers.data.sets import CourseData, ImageSet
 from helpers.training import run
-from helpers.training.run import Experiment
+from helpers.training.experiment import Experiment
 
 TINY = course.Budget(48, 2)
 SCRATCH = Experiment("toy_cnn", "small_cnn", budget="scratch", batch_size=16)

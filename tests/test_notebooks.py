@@ -61,7 +61,9 @@ def test_stored_outputs_are_of_the_helpers_recipes(path):
 
 def test_a_raised_recipe_makes_stored_outputs_stale(monkeypatch):
     before = notebooks.made_with()
-    monkeypatch.setattr("helpers.training.run.RECIPE", before["experiment_recipe"] + 1)
+    monkeypatch.setattr(
+        "helpers.training.experiment.CACHE_VERSION", before["experiment_recipe"] + 1
+    )
     assert notebooks.made_with() != before
 
 

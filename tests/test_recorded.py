@@ -9,7 +9,7 @@ from helpers import course
 from helpers.data.sets import ImageSet
 from helpers.evaluation import metrics, records
 from helpers.training import recorded
-from helpers.training.run import Experiment, identity
+from helpers.training.experiment import Experiment, identity
 
 LABELS = np.arange(40) % 8
 EXPERIMENT = Experiment("step", "small_cnn", "scratch")

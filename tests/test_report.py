@@ -15,6 +15,7 @@ from helpers.data.photographs import CLASS_NAMES
 from helpers.evaluation import metrics
 from helpers.report import build as report
 from helpers.report import facts, paired, records, tables, verdicts
+from helpers.training import recipes
 
 COUNT = 320
 DEVICE = "a processor, 2 cores"
@@ -31,7 +32,7 @@ def stand_in(folder):
     labels = {name: rng.permutation(np.arange(COUNT) % len(CLASS_NAMES)) for name in STORED}
     (folder / "predictions").mkdir()
     np.savez_compressed(folder / "predictions" / "labels.npz", **labels)
-    networks = dict.fromkeys(records.SUBSET_OF_NETWORK, COSTS)
+    networks = dict.fromkeys(recipes.SUBSET_OF_NETWORK, COSTS)
     reason = (
         "Its ImageNet weights can't be had here: no mirror holds weights/Name_notop.weights.h5."
     )
@@ -40,7 +41,7 @@ def stand_in(folder):
     (folder / "costs.json").write_text(json.dumps(costs))
     entries = []
     runs = records._required({"missing": missing})
-    runs |= {f"{records.SEARCH}{name}-seed0": records.CHOOSING_SETS for name in "ab"}
+    runs |= {f"{recipes.SEARCH}{name}-seed0": records.CHOOSING_SETS for name in "ab"}
     for place, (run, sets) in enumerate(runs.items()):
         entries += _run(folder, run, sets, labels, np.random.default_rng(place))
     (folder / "results.json").write_text(json.dumps(entries))
@@ -120,7 +121,7 @@ def test_missing_records_are_all_named_and_nothing_is_written(built, tmp_path):
         build(folder)
     sentence = str(raised.value)
     assert "fine_tuned_mild-seed0/test/accuracy" in sentence
-    assert "recipes run fine_tuned_mild --seeds 0`" in sentence
+    assert "train run fine_tuned_mild --seeds 0`" in sentence
     assert "recipes run small_cnn subset_layers --seeds 2`" in sentence
     assert "helpers robustness fine_tuned`" in sentence
     assert "vgg_like" not in sentence
@@ -140,7 +141,7 @@ def test_without_the_optional_runs_the_report_says_what_is_not_measured(built, t
     assert set(row[1:]) == {tables.NONE}
     assert "run vgg_like --seeds 0`" in found["report_table1"]["note"]
     assert "helpers robustness vgg_like`" in found["report_table1"]["note"]
-    assert len(found["report_table3"]["rows"]) == len(records.TRIALS)
+    assert len(found["report_table3"]["rows"]) == len(recipes.TRIALS)
     assert {cell for row in found["report_table3"]["rows"] for cell in row[1:]} == {tables.NONE}
     assert "run NAME --seeds 0 1 2`" in found["report_table3"]["note"]
     assert found["report_table4"]["note"] == ""
@@ -206,17 +207,6 @@ def test_logits_that_do_not_fit_the_labels_are_named(built, tmp_path):
 def test_no_tensorflow_is_needed():
     code = "import sys, helpers.report.build; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=course.root()).returncode == 0
-
-
-def test_names_are_those_of_the_recipes():
-    from helpers.training import recipes
-
-    assert set(records.TRIALS) == set(recipes.tuning())
-    assert list(records.LADDER) == [step.name for step in recipes.ladder_steps().values()]
-    assert set(records.REMEDIES) == set(recipes.remedies())
-    assert set(records.FAMILIES) == set(recipes.augmentations())
-    expected = {*records.MODELS, *records.SUBSET_OF_NETWORK.values()}
-    assert expected <= set(recipes.catalogue())
 
 
 # Where a digit may stand in report.typ.

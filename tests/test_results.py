@@ -9,7 +9,8 @@ from helpers import course
 from helpers.data.photographs import CLASS_NAMES, Source
 from helpers.data.sets import CourseData, ImageSet
 from helpers.evaluation import metrics, records
-from helpers.training.run import Experiment, Outcome
+from helpers.training.experiment import Experiment
+from helpers.training.run import Outcome
 
 SOURCE = SimpleNamespace(name="drawn", checksum="0")
 

@@ -62,11 +62,11 @@ def made_with() -> dict:
     compute; a test finds it without training anything.
     """
     from helpers.data.sets import SHIFT_RECIPE
-    from helpers.training.run import RECIPE
+    from helpers.training.experiment import CACHE_VERSION
 
     return {
         "profile": course.profile().name,
-        "experiment_recipe": RECIPE,
+        "experiment_recipe": CACHE_VERSION,
         "shift_recipe": SHIFT_RECIPE,
     }
 

@@ -18,7 +18,8 @@ from helpers.data.sets import CourseData, ImageSet
 from helpers.evaluation import metrics, records
 from helpers.files import replaced
 from helpers.training import loop, recipes
-from helpers.training.run import Experiment, identity, load_trained, run
+from helpers.training.experiment import Experiment, identity
+from helpers.training.run import load_trained, run
 
 IMAGES = 1000
 SEED = 13

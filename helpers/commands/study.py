@@ -23,7 +23,8 @@ from helpers.course import CourseError
 from helpers.data.sets import CourseData
 from helpers.evaluation import metrics, records
 from helpers.training import recipes
-from helpers.training.run import Experiment, run
+from helpers.training.experiment import Experiment
+from helpers.training.run import run
 
 STUDY = "tuning"
 REPORTED, SEARCHED = "the report's", "searched"

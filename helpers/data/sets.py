@@ -1,6 +1,5 @@
 """The images every network of the course is trained and judged on, by role."""
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from helpers.changes import shifts
 from helpers.data import splits
 from helpers.data.photographs import Source
 from helpers.data.sources import load_photographs
-from helpers.files import replaced
+from helpers.files import replaced, short_hash
 
 # Raised by hand whenever shifts.competition_like draws other images from the same seed.
 SHIFT_RECIPE = 1
@@ -110,7 +109,7 @@ def load_course_data() -> CourseData:
             rows = splits.subset(rows, photographs.labels[rows], count, seed=0)
         return ImageSet(photographs.images[rows], photographs.labels[rows])
 
-    fingerprint = _digest(
+    fingerprint = short_hash(
         roles.hash,
         photographs.source.checksum,
         profile.train_images,
@@ -135,7 +134,3 @@ def _shifted(clean: ImageSet, name: str, fingerprint: str) -> ImageSet:
         with replaced(path) as temporary:
             np.save(temporary, images, allow_pickle=False)
     return ImageSet(np.load(path, allow_pickle=False), clean.labels)
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]

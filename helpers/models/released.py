@@ -201,7 +201,7 @@ def release(experiment, data, name: str) -> Path:
     """Write a trained experiment as a released model, trained first if it is not cached.
 
     Args:
-        experiment: an `experiments.Experiment`.
+        experiment: an `experiment.Experiment`.
         data: the `CourseData` it is trained and judged on.
         name: of the released model.
 

@@ -24,11 +24,6 @@ from helpers.files import replaced
 from helpers.report.facts import facts, headline
 from helpers.report.figures import COLUMN, PAGE, Panel, confusions, side_by_side, write
 from helpers.report.records import (
-    FAMILIES,
-    FINAL,
-    MODELS,
-    REFERENCE,
-    TRIALS,
     NotMeasuredError,
     Records,
     check_exists,
@@ -38,6 +33,13 @@ from helpers.report.records import (
 )
 from helpers.report.tables import REPORTED_MODELS, difference, percent, tables
 from helpers.report.verdicts import claims, hardest_class
+from helpers.training.recipes import (
+    FAMILIES,
+    HOMEWORK_FINAL,
+    MODELS,
+    REFERENCE,
+    TRIALS,
+)
 
 # Titles of panels that share one column.
 SHORT = {"validation": "validation", "shifted_validation": "shifted"}
@@ -110,7 +112,9 @@ def _clean_and_shifted(records: Records) -> tuple:
 def _confusions(records: Records) -> tuple:
     matrices, texts = {}, []
     for images, title in (("test", "clean test"), ("shifted_test", "shifted test")):
-        matrices[title] = metrics.confusion(records.labels[images], records.scores(FINAL, images))
+        matrices[title] = metrics.confusion(
+            records.labels[images], records.scores(HOMEWORK_FINAL, images)
+        )
         hardest, recall = hardest_class(records, images)
         texts.append(f"{title}: lowest recall {percent(recall)} %, {hardest}")
     heading = "; ".join(texts).capitalize()

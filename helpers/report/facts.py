@@ -9,21 +9,13 @@ from scipy import stats
 from helpers import course
 from helpers.data.photographs import CLASS_NAMES
 from helpers.evaluation import metrics
+from helpers.models.backbones import BACKBONES
 from helpers.report.paired import LEVEL, Difference, paired
 from helpers.report.records import (
-    BACKBONES,
     CHOOSING_SETS,
     CORRUPTED,
-    FINAL,
-    FINE_TUNED,
-    LADDER,
-    MODELS,
     PAIRED_SETS,
     PARTS,
-    REFERENCE,
-    REMEDIES,
-    SUBSET_OF_NETWORK,
-    TRIALS,
     NotMeasuredError,
     Records,
 )
@@ -38,10 +30,20 @@ from helpers.report.verdicts import (
     p_text,
     rank_of_failing_class,
 )
+from helpers.training.recipes import (
+    ABLATION,
+    FINE_TUNED,
+    HOMEWORK_FINAL,
+    MODELS,
+    REFERENCE,
+    REMEDIES,
+    SUBSET_OF_NETWORK,
+    TRIALS,
+)
 
 # How prose names the models of Table 1.
 IN_PROSE = {
-    **LADDER,
+    **ABLATION,
     **MODELS,
     "mobilenet_v3_small_frozen": "the frozen MobileNetV3-Small",
     "efficientnet_lite0_frozen": "the frozen EfficientNet-Lite0",
@@ -61,10 +63,10 @@ PAIRS = (
     ("efficientnet_lite0_frozen", "mobilenet_v3_small_frozen"),
     ("fine_tuned", "efficientnet_lite0_frozen"),
     ("fine_tuned_mild", "fine_tuned"),
-    (FINAL, "fine_tuned"),
-    (FINAL, "fine_tuned_mild"),
-    ("fine_tuned_rand_augment_lion", FINAL),
-    *((later, earlier) for earlier, later in itertools.pairwise(LADDER)),
+    (HOMEWORK_FINAL, "fine_tuned"),
+    (HOMEWORK_FINAL, "fine_tuned_mild"),
+    ("fine_tuned_rand_augment_lion", HOMEWORK_FINAL),
+    *((later, earlier) for earlier, later in itertools.pairwise(ABLATION)),
 )
 ENDINGS = {"patience": "early stopping", "epochs": "its budget", "time": "its time limit"}
 # The homework's validation images: a tenth of its cleaned set.
@@ -105,7 +107,7 @@ def _record(entry: dict) -> dict[str, str]:
 
 
 def _setting(records: Records) -> dict[str, str]:
-    final = records.entry(FINAL, "test")
+    final = records.entry(HOMEWORK_FINAL, "test")
     full = course.PROFILES["full"]
     sets = records.sets["sets"]
     return {
@@ -120,8 +122,8 @@ def _setting(records: Records) -> dict[str, str]:
         "device": final["device"],
         "cost device": records.costs["device"],
         "CNN 2 end": _end(records, "vgg_like"),
-        "MedMNIST-C images": f"{records.estimate(FINAL, 'medmnist_c').n:,}",
-        **{f"{part} images": f"{records.estimate(FINAL, part).n:,}" for part in PARTS},
+        "MedMNIST-C images": f"{records.estimate(HOMEWORK_FINAL, 'medmnist_c').n:,}",
+        **{f"{part} images": f"{records.estimate(HOMEWORK_FINAL, part).n:,}" for part in PARTS},
         "seen operations": ", ".join(records.sets["seen_operations"]),
         "unseen operations": ", ".join(records.sets["unseen_operations"]),
         "number of seen operations": str(len(records.sets["seen_operations"])),
@@ -165,14 +167,14 @@ def spread(records: Records, images: str) -> float:
 
 
 def _spreads(records: Records) -> dict[str, str]:
-    ladder = [records.estimate(name, "shifted_test").value for name in FINE_TUNED[:3]]
+    ladder = [records.estimate(name, "shifted_test").value for name in list(FINE_TUNED)[:3]]
     rises = ladder == sorted(ladder) and len(set(ladder)) == len(ladder)
     steps = ", ".join(percent(value) for value in ladder)
     telling = {
         images: sum(
             paired(records, first, second, images).p_value < LEVEL
             for place, first in enumerate(FINE_TUNED)
-            for second in FINE_TUNED[place + 1 :]
+            for second in list(FINE_TUNED)[place + 1 :]
         )
         for images in ("validation", "test", "shifted_test")
     }
@@ -198,7 +200,7 @@ def _classes(records: Records) -> dict[str, str]:
     for images in ("test", "shifted_test"):
         name, recall = hardest_class(records, images)
         found |= {f"{images} hardest class": name, f"{images} hardest recall": percent(recall)}
-        matrix = metrics.confusion(records.labels[images], records.scores(FINAL, images))
+        matrix = metrics.confusion(records.labels[images], records.scores(HOMEWORK_FINAL, images))
         sizes = matrix.sum(axis=1)
         np.fill_diagonal(matrix, 0)
         true, predicted = np.unravel_index(matrix.argmax(), matrix.shape)
@@ -275,7 +277,7 @@ def _search_found(records: Records) -> str:
 
 def _corruptions(records: Records) -> dict[str, str]:
     values = {
-        name.removeprefix("medmnist_c/"): records.estimate(FINAL, name).value
+        name.removeprefix("medmnist_c/"): records.estimate(HOMEWORK_FINAL, name).value
         for name in CORRUPTED[1:]
     }
     worst, best = min(values, key=values.get), max(values, key=values.get)
@@ -326,7 +328,7 @@ def _backbone_verdicts(records: Records) -> dict[str, str]:
         if name == "subset_fine_tuned" or not records.seeds(name, "validation"):
             continue
         found = difference(records, name, "subset_fine_tuned", "shifted_validation")
-        clauses.append(f"{BACKBONES[network]} {_against(found)}")
+        clauses.append(f"{BACKBONES[network].title} {_against(found)}")
     return {"backbones": "; ".join(clauses)}
 
 

@@ -1,8 +1,7 @@
 """What the report is made from: records, logits and labels, checked to be complete before use.
 
-No TensorFlow, no images: `training.recipes` makes the records, this module only reads them. A test
-compares the names here with those of `training.recipes`. OPTIONAL is the one place that says
-without which records there is a report all the same.
+No TensorFlow, no images: the trainings of `training.recipes` made the records, this module only
+reads them. OPTIONAL alone says without which records there is a report all the same.
 """
 
 import json
@@ -17,23 +16,18 @@ import numpy as np
 from helpers.changes import corruptions, shifts
 from helpers.course import CourseError
 from helpers.evaluation.metrics import Estimate
-
-SEEDS = (0, 1, 2)
-FINAL = "fine_tuned_rand_augment"
-
-# The models of Table 1, in the report's order, and how many seeds each was trained with.
-MODELS = {
-    "small_cnn": "CNN 1",
-    "vgg_like": "CNN 2",
-    "mobilenet_v3_small_frozen": "MobileNetV3-Small, frozen",
-    "efficientnet_lite0_frozen": "Lite0, frozen",
-    "fine_tuned": "Lite0, fine-tuned",
-    "fine_tuned_mild": "the same, mild augmentation",
-    "fine_tuned_rand_augment": "the same, RandAugment, Adam",
-    "fine_tuned_rand_augment_lion": "the same, RandAugment, Lion",
-}
-FINE_TUNED = tuple(name for name in MODELS if name.startswith("fine_tuned"))
-THREE_SEEDS = ("small_cnn", "mobilenet_v3_small_frozen", "efficientnet_lite0_frozen")
+from helpers.training.recipes import (
+    ABLATION,
+    FAMILIES,
+    HOMEWORK_FINAL,
+    MODELS,
+    REMEDIES,
+    SEARCH,
+    SEEDS,
+    SUBSET_OF_NETWORK,
+    TRIALS,
+    model_seeds,
+)
 
 PAIRED_SETS = {
     "validation": "validation",
@@ -51,74 +45,7 @@ CORRUPTED = ("medmnist_c", *(f"medmnist_c/{name}" for name in corruptions.CORRUP
 TABLE1_SETS = {**PAIRED_SETS, "medmnist_c": "MedMNIST-C"}
 CHOOSING_SETS = {"validation": "validation", "shifted_validation": "shifted validation"}
 
-# The tuning list; every trial is compared with the reference, the homework report's last setting.
-REFERENCE = "tuning_adam_1e-4"
-TRIALS = {
-    "tuning_adam_1e-4": "Adam at 1e-4 (reference)",
-    "tuning_batch_64": "batch of 64",
-    "tuning_batch_32": "batch of 32",
-    "tuning_magnitude_0.6": "magnitude 0.6",
-    "tuning_deviation_0.2": "deviation 0.2",
-    "tuning_2_operations": "2 operations",
-    "tuning_3_operations": "3 operations",
-    "tuning_rate_0.7": "rate 0.7",
-    "tuning_extra_dense": "extra dense layer of 128",
-    "tuning_adam_1e-3": "Adam at 1e-3",
-    "tuning_adam_1e-4_over_3": "Adam at 1e-4/3",
-    "tuning_lion_1e-3": "Lion at 1e-3",
-    "tuning_lion_1e-4": "Lion at 1e-4",
-    "tuning_lion_5e-5": "Lion at 5e-5",
-    "tuning_lion_1e-4_over_3": "Lion at 1e-4/3",
-}
-# How the trials of the search after that list begin; each has one seed.
-SEARCH = "search_"
-REMEDIES = {
-    "subset_fine_tuned": "none",
-    "subset_class_weights": "class weights",
-    "subset_generator": "copies by ImageDataGenerator",
-    "subset_layers": "copies by Keras layers",
-}
-FAMILIES = {
-    "subset_fine_tuned": "none",
-    "subset_mild": "mild",
-    "subset_geometry": "geometry",
-    "subset_colour": "colour",
-    "subset_occlusion": "occlusion",
-    "subset_composed": "composed",
-    "subset_rand_augment": "RandAugment, each epoch",
-    "subset_rand_augment_copies": "RandAugment, once",
-    "subset_rand_augment_3_copies": "RandAugment, once, 3 operations",
-}
-# The steps from the homework report's fine-tuning to the final model, one seed each.
-LADDER = {
-    "fine_tuned": "fine-tuned, no augmentation",
-    "fine_tuned_rand_augment": "RandAugment, once",
-    "ladder_strong": "composed augmentation",
-    "ladder_all_layers": "all layers trained",
-    "ladder_batch_norm": "batch normalisation too",
-    "ladder_longer": "averaged, smoothed, longer",
-    "final": "larger, heavier",
-}
-LADDER_SETS = ("test", "shifted_test", "second_acquisition", "medmnist_c")
-BACKBONES = {
-    "efficientnet_lite0": "EfficientNet-Lite0",
-    "efficientnet_lite1": "EfficientNet-Lite1",
-    "efficientnet_lite2": "EfficientNet-Lite2",
-    "mobilenet_v3_small": "MobileNetV3-Small",
-    "mobilenet_v3_large": "MobileNetV3-Large",
-    "efficientnet_b0": "EfficientNetB0",
-    "efficientnet_b4": "EfficientNetB4",
-    "resnet50": "ResNet50",
-    "densenet121": "DenseNet121",
-}
-# Those trained here, on the subset, unless costs.json gives a reason why not.
-SUBSET_OF_NETWORK = {
-    "efficientnet_lite0": "subset_fine_tuned",
-    "efficientnet_lite1": "subset_efficientnet_lite1",
-    "efficientnet_lite2": "subset_efficientnet_lite2",
-    "mobilenet_v3_small": "subset_mobilenet_v3_small",
-}
-
+ABLATION_SETS = ("test", "shifted_test", "second_acquisition", "medmnist_c")
 # The report is made without these where they are not trained yet, and says so; without any other
 # experiment it is not made.
 OPTIONAL = ("vgg_like", *TRIALS)
@@ -128,11 +55,6 @@ MADE_BY = {
     "costs.json": "helpers costs",
     "evaluation_sets.json": "helpers freeze",
 }
-
-
-def model_seeds(name: str) -> tuple[int, ...]:
-    """Return the seeds that a model of Table 1 was trained with."""
-    return SEEDS if name in THREE_SEEDS else (0,)
 
 
 class NotMeasuredError(Exception):
@@ -247,9 +169,9 @@ def _required(costs: dict) -> dict[str, Iterable[str]]:
     for name in MODELS:
         for seed in model_seeds(name):
             corrupted = ("medmnist_c",) if seed == 0 else ()
-            corrupted = CORRUPTED if name == FINAL else corrupted
+            corrupted = CORRUPTED if name == HOMEWORK_FINAL else corrupted
             runs[f"{name}-seed{seed}"] = (*PAIRED_SETS, "shifted_validation", *corrupted)
-    for name in LADDER:
+    for name in ABLATION:
         runs.setdefault(f"{name}-seed0", (*PAIRED_SETS, "shifted_validation", "medmnist_c"))
     for name in (*TRIALS, *REMEDIES):
         for seed in SEEDS:

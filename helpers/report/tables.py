@@ -12,6 +12,7 @@ from helpers.data.photographs import CLASS_NAMES
 from helpers.evaluation import metrics
 from helpers.evaluation.metrics import Estimate
 from helpers.files import replaced
+from helpers.models.backbones import BACKBONES
 from helpers.report.paired import (
     Difference,
     accuracy_difference,
@@ -20,22 +21,23 @@ from helpers.report.paired import (
     seed_variance,
 )
 from helpers.report.records import (
-    BACKBONES,
+    ABLATION_SETS,
     CHOOSING_SETS,
-    FINAL,
-    LADDER,
-    LADDER_SETS,
-    MODELS,
-    REFERENCE,
-    REMEDIES,
-    SUBSET_OF_NETWORK,
     TABLE1_SETS,
-    TRIALS,
     NotMeasuredError,
     Records,
     commands,
     experiment_of,
     quoted,
+)
+from helpers.training.recipes import (
+    ABLATION,
+    HOMEWORK_FINAL,
+    MODELS,
+    REFERENCE,
+    REMEDIES,
+    SUBSET_OF_NETWORK,
+    TRIALS,
 )
 
 # What the homework report printed: validation and Codabench accuracy, in per cent.
@@ -181,7 +183,8 @@ def backbones(records: Records) -> Table:
     measured = [name for name in SUBSET_OF_NETWORK if name not in missing]
     for name in (*measured, *missing):
         cost = networks.get(name, {})
-        row = {"network": BACKBONES.get(name, name), **_costs(cost)}
+        title = BACKBONES[name].title if name in BACKBONES else name
+        row = {"network": title, **_costs(cost)}
         text = {
             "network": row["network"],
             "parameters, million": _scaled(cost, "parameters", 1e6),
@@ -293,7 +296,7 @@ def per_class(records: Records) -> Table:
     """Return Table 5: precision, recall and F1 of the final model, clean and shifted test."""
     parts = []
     for images, heading in (("test", "test"), ("shifted_test", "shifted test")):
-        logits = records.scores(FINAL, images)
+        logits = records.scores(HOMEWORK_FINAL, images)
         report = metrics.per_class(records.labels[images], logits, CLASS_NAMES)
         parts.append(report.drop(columns="images").add_prefix(f"{heading}, "))
     numbers = pd.concat([report[["images"]], *parts], axis=1).reset_index()
@@ -307,9 +310,9 @@ def per_class(records: Records) -> Table:
 def ladder(records: Records) -> Table:
     """Return Table 7: each step from the homework report's fine-tuning to the final model."""
     numbers, shown = [], []
-    for name, title in LADDER.items():
+    for name, title in ABLATION.items():
         row, text = {"step": title}, {"step": title}
-        for images in LADDER_SETS:
+        for images in ABLATION_SETS:
             estimate = records.estimate(name, images)
             row |= _columns(TABLE1_SETS[images], estimate)
             text[TABLE1_SETS[images]] = with_interval(estimate)

@@ -6,17 +6,19 @@ import pandas as pd
 
 from helpers.data.photographs import CLASS_NAMES
 from helpers.evaluation import metrics
+from helpers.models.backbones import BACKBONES
 from helpers.report.paired import Difference, paired
 from helpers.report.records import (
-    BACKBONES,
-    FINAL,
-    REFERENCE,
-    REMEDIES,
-    TRIALS,
     NotMeasuredError,
     Records,
 )
 from helpers.report.tables import REPORTED_BACKBONES, Table, difference, percent, points
+from helpers.training.recipes import (
+    HOMEWORK_FINAL,
+    REFERENCE,
+    REMEDIES,
+    TRIALS,
+)
 
 YES, NO, PART, UNKNOWN = "reproduced", "not reproduced", "in part", "not measurable here"
 LATER = "not measured yet"
@@ -141,7 +143,7 @@ def _trial(first: str, second: str, better: bool) -> Callable[[Records], Claim]:
 
 
 def _lion_validates_better_and_tests_worse(records: Records) -> Claim:
-    pair = ("fine_tuned_rand_augment_lion", FINAL)
+    pair = ("fine_tuned_rand_augment_lion", HOMEWORK_FINAL)
     better, _ = first_is_better(*pair, "validation")(records)
     worse, _ = first_is_better(*pair[::-1], "shifted_test")(records)
     verdict = YES if better == worse == YES else NO if better == worse == NO else PART
@@ -149,7 +151,8 @@ def _lion_validates_better_and_tests_worse(records: Records) -> Claim:
 
 
 def _backbones_are_alike(records: Records) -> Claim:
-    missing = [BACKBONES[name] for name in REPORTED_BACKBONES if name in records.costs["missing"]]
+    absent = records.costs["missing"]
+    missing = [BACKBONES[name].title for name in REPORTED_BACKBONES if name in absent]
     return UNKNOWN, f"because no ImageNet weights of {', '.join(missing)} are at hand (Table 2)"
 
 
@@ -165,7 +168,7 @@ def _hardest_class(records: Records) -> Claim:
 
 def hardest_class(records: Records, images: str) -> tuple[str, float]:
     """Return the class with the lowest recall of the final model, and that recall (0-1)."""
-    logits = records.scores(FINAL, images)
+    logits = records.scores(HOMEWORK_FINAL, images)
     recall = metrics.per_class(records.labels[images], logits, CLASS_NAMES)["recall"]
     return recall.idxmin(), float(recall.min())
 
@@ -201,7 +204,7 @@ CLAIMS: dict[str, Callable[[Records], Claim]] = {
         first_is_not_better("fine_tuned_mild", "fine_tuned", "shifted_test")
     ),
     "RandAugment is what raised the test score": (
-        first_is_better(FINAL, "fine_tuned", "shifted_test")
+        first_is_better(HOMEWORK_FINAL, "fine_tuned", "shifted_test")
     ),
     "Batch size and RandAugment's settings leave validation as it was": _tuning_leaves_validation,
     "… and lower the test score": _tuning_lowers_shifted,

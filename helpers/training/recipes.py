@@ -1,53 +1,137 @@
-"""Every training of the report and of the course, by name; each can be run alone.
+"""The catalogue: every training of the homework report and of the course, with its title.
 
-Commands:
-    python -m helpers train list
-    python -m helpers train run NAME [NAME ...] [--seeds 0 1 2] [--force]
+Names, titles, seeds and settings stand here and nowhere else; each training can be run alone with
+`python -m helpers train run NAME`. No TensorFlow: the course report reads this catalogue too.
 """
 
-import argparse
-
-from helpers import course
 from helpers.course import CourseError
 from helpers.models.backbones import default_backbone
-from helpers.training.run import Experiment, run
+from helpers.training.experiment import Experiment
 
-# The report froze 'the first 30 layers' of EfficientNetB0; its layer 30 lies in block2a.
-EFFICIENTNETS = (
-    "efficientnet_lite0",
-    "efficientnet_lite1",
-    "efficientnet_lite2",
-    "efficientnet_b0",
+SEEDS = (0, 1, 2)
+
+# The homework's final network; the course's final model is `final()`.
+HOMEWORK_FINAL = "fine_tuned_rand_augment"
+
+# The models of the course report's first table, in the homework report's order.
+MODELS = {
+    "small_cnn": "CNN 1",
+    "vgg_like": "CNN 2",
+    "mobilenet_v3_small_frozen": "MobileNetV3-Small, frozen",
+    "efficientnet_lite0_frozen": "Lite0, frozen",
+    "fine_tuned": "Lite0, fine-tuned",
+    "fine_tuned_mild": "the same, mild augmentation",
+    "fine_tuned_rand_augment": "the same, RandAugment, Adam",
+    "fine_tuned_rand_augment_lion": "the same, RandAugment, Lion",
+}
+# Those that were trained with every seed of SEEDS; the others with the first.
+THREE_SEEDS = ("small_cnn", "mobilenet_v3_small_frozen", "efficientnet_lite0_frozen")
+
+# The homework's full-size fine-tunings, by what they differ in.
+FINE_TUNED = {
+    "fine_tuned": "no augmentation",
+    "fine_tuned_mild": "mild",
+    "fine_tuned_rand_augment": "RandAugment, Adam",
+    "fine_tuned_rand_augment_lion": "RandAugment, Lion",
+}
+
+# The fine-tuning of each backbone on the subset.
+SUBSET_OF_NETWORK = {
+    "efficientnet_lite0": "subset_fine_tuned",
+    "efficientnet_lite1": "subset_efficientnet_lite1",
+    "efficientnet_lite2": "subset_efficientnet_lite2",
+    "mobilenet_v3_small": "subset_mobilenet_v3_small",
+}
+
+# Groups of variants: the title of each, and what it changes in the group's baseline.
+Variants = dict[str, tuple[str, dict]]
+
+# The homework report's tuning list. The baseline is its final setting, RandAugment's copies and
+# Adam at 0.0001; its earlier rate of 0.001, at which it tried the first seven, is a trial too.
+_TUNING: Variants = {
+    "tuning_adam_1e-4": ("Adam at 1e-4 (reference)", {}),
+    "tuning_batch_64": ("batch of 64", {"batch_size": 64}),
+    "tuning_batch_32": ("batch of 32", {"batch_size": 32}),
+    "tuning_magnitude_0.6": ("magnitude 0.6", {"offline_options": {"magnitude": 0.6}}),
+    "tuning_deviation_0.2": ("deviation 0.2", {"offline_options": {"magnitude_stddev": 0.2}}),
+    "tuning_2_operations": ("2 operations", {"offline_options": {"augmentations_per_image": 2}}),
+    "tuning_3_operations": ("3 operations", {"offline_options": {"augmentations_per_image": 3}}),
+    "tuning_rate_0.7": ("rate 0.7", {"offline_options": {"rate": 0.7}}),
+    "tuning_extra_dense": ("extra dense layer of 128", {"extra_dense": 128}),
+    "tuning_adam_1e-3": ("Adam at 1e-3", {"learning_rate": 1e-3}),
+    "tuning_adam_1e-4_over_3": ("Adam at 1e-4/3", {"learning_rate": 1e-4 / 3}),
+    "tuning_lion_1e-3": ("Lion at 1e-3", {"optimizer": "lion", "learning_rate": 1e-3}),
+    "tuning_lion_1e-4": ("Lion at 1e-4", {"optimizer": "lion", "learning_rate": 1e-4}),
+    "tuning_lion_5e-5": ("Lion at 5e-5", {"optimizer": "lion", "learning_rate": 5e-5}),
+    "tuning_lion_1e-4_over_3": ("Lion at 1e-4/3", {"optimizer": "lion", "learning_rate": 1e-4 / 3}),
+}
+# How the trials of the search after that list begin; each has one seed.
+SEARCH = "search_"
+
+# Answers to class imbalance; the copies come from `ImageDataGenerator`, as in the homework report,
+# or from Keras' layers.
+_REMEDIES: Variants = {
+    "subset_fine_tuned": ("none", {}),
+    "subset_class_weights": ("class weights", {"class_weights": True}),
+    "subset_generator": ("copies by ImageDataGenerator", {"offline": "balance_with_generator"}),
+    "subset_layers": ("copies by Keras layers", {"offline": "balance_with_layers"}),
+}
+
+_WAYS: Variants = {
+    "subset_fine_tuned": ("head first, batch normalisation frozen", {}),
+    "subset_both_at_once": ("head and backbone at once", {"head_first": False}),
+    "subset_batch_norm_trained": ("batch normalisation trained", {"freeze_batch_norm": False}),
+}
+
+_FAMILIES: Variants = {
+    "subset_fine_tuned": ("none", {}),
+    "subset_mild": ("mild", {"augmentation": "mild"}),
+    "subset_geometry": ("geometry", {"augmentation": "geometry"}),
+    "subset_colour": ("colour", {"augmentation": "colour"}),
+    "subset_occlusion": ("occlusion", {"augmentation": "occlusion"}),
+    "subset_composed": ("composed", {"augmentation": "composed"}),
+    "subset_rand_augment": ("RandAugment, each epoch", {"augmentation": "rand_augment"}),
+    "subset_rand_augment_copies": ("RandAugment, once", {"offline": "rand_augment"}),
+    "subset_rand_augment_3_copies": (
+        "RandAugment, once, 3 operations",
+        {"offline": "rand_augment", "offline_options": {"augmentations_per_image": 3}},
+    ),
+}
+
+
+def _titles(variants: Variants) -> dict[str, str]:
+    return {name: title for name, (title, _) in variants.items()}
+
+
+TRIALS, REMEDIES, WAYS, FAMILIES = map(_titles, (_TUNING, _REMEDIES, _WAYS, _FAMILIES))
+REFERENCE = next(iter(TRIALS))
+
+# From the homework report's fine-tuning to the course's final model, one seed each.
+ABLATION = {
+    "fine_tuned": "fine-tuned, no augmentation",
+    "fine_tuned_rand_augment": "RandAugment, once",
+    "ladder_strong": "composed augmentation",
+    "ladder_all_layers": "all layers trained",
+    "ladder_batch_norm": "batch normalisation too",
+    "ladder_longer": "averaged, smoothed, longer",
+    "final": "larger, heavier",
+}
+
+# The homework froze 'the first 30 layers' of EfficientNetB0; its layer 30 lies in block2a.
+FROZEN_THROUGH = dict.fromkeys(
+    ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "efficientnet_b0"), "block2a"
 )
-FROZEN_THROUGH = dict.fromkeys(EFFICIENTNETS, "block2a")
 # Of other networks, as many layers.
 FROZEN_LAYERS = 30
 
-# The report's tuning list: what each trial changes in its final setting, RandAugment's copies and
-# Adam at 0.0001. Its earlier rate of 0.001, at which it tried the first seven, is a trial too.
-TRIALS = {
-    "magnitude_0.6": {"offline_options": {"magnitude": 0.6}},
-    "deviation_0.2": {"offline_options": {"magnitude_stddev": 0.2}},
-    "2_operations": {"offline_options": {"augmentations_per_image": 2}},
-    "3_operations": {"offline_options": {"augmentations_per_image": 3}},
-    "rate_0.7": {"offline_options": {"rate": 0.7}},
-    "batch_64": {"batch_size": 64},
-    "batch_32": {"batch_size": 32},
-    "adam_1e-4": {},
-    "extra_dense": {"extra_dense": 128},
-    "adam_1e-3": {"learning_rate": 1e-3},
-    "adam_1e-4_over_3": {"learning_rate": 1e-4 / 3},
-    "lion_1e-3": {"optimizer": "lion", "learning_rate": 1e-3},
-    "lion_1e-4": {"optimizer": "lion", "learning_rate": 1e-4},
-    "lion_5e-5": {"optimizer": "lion", "learning_rate": 5e-5},
-    "lion_1e-4_over_3": {"optimizer": "lion", "learning_rate": 1e-4 / 3},
-}
 
-FAMILIES = ("mild", "geometry", "colour", "occlusion", "composed", "rand_augment")
+def model_seeds(name: str) -> tuple[int, ...]:
+    """Return the seeds that a model of MODELS was trained with."""
+    return SEEDS if name in THREE_SEEDS else SEEDS[:1]
 
 
 def custom_cnns() -> dict[str, Experiment]:
-    """Return the report's two networks of its own, trained from random weights."""
+    """Return the homework report's two networks of its own, trained from random weights."""
     return _by_name(
         Experiment("small_cnn", "small_cnn", budget="scratch"),
         Experiment("vgg_like", "vgg_like", budget="deep_scratch"),
@@ -60,35 +144,25 @@ def frozen(network: str) -> Experiment:
 
 
 def fine_tuned() -> Experiment:
-    """Return the report's fine-tuning of the default backbone, at full size.
+    """Return the homework report's fine-tuning of the default backbone, at full size.
 
-    Head first, then all layers behind the report's thirtieth, batch normalisation in inference
+    Head first, then all layers behind the homework's thirtieth, batch normalisation in inference
     mode; Adam at 1e-4, dropout 0.3, L2 on the head.
     """
     return _fine_tuning("fine_tuned", "finetune", default_backbone())
 
 
 def fine_tunings() -> dict[str, Experiment]:
-    """Return the full-size fine-tunings: no augmentation, mild, RandAugment with Adam and Lion."""
+    """Return the full-size fine-tunings of FINE_TUNED."""
     plain = fine_tuned()
     rand_augment = plain.variant("fine_tuned_rand_augment", offline="rand_augment")
+    lion = {"optimizer": "lion", "learning_rate": 1e-4 / 3}
     return _by_name(
         plain,
         plain.variant("fine_tuned_mild", augmentation="mild"),
         rand_augment,
-        rand_augment.variant(
-            "fine_tuned_rand_augment_lion", optimizer="lion", learning_rate=1e-4 / 3
-        ),
+        rand_augment.variant("fine_tuned_rand_augment_lion", **lion),
     )
-
-
-def report_steps() -> dict[str, Experiment]:
-    """Return the report's way up by title: frozen, then the full-size fine-tunings in its order."""
-    titles = ("no augmentation", "mild", "RandAugment, Adam", "RandAugment, Lion")
-    names = ("", "_mild", "_rand_augment", "_rand_augment_lion")
-    trainings = fine_tunings()
-    steps = {t: trainings[f"fine_tuned{name}"] for t, name in zip(titles, names, strict=True)}
-    return {"frozen": frozen(default_backbone()), **steps}
 
 
 def fine_tuned_on_subset(network: str | None = None) -> Experiment:
@@ -103,53 +177,27 @@ def fine_tuned_on_subset(network: str | None = None) -> Experiment:
 
 
 def tuning() -> dict[str, Experiment]:
-    """Return the report's tuning list on the fixed subset, each trial with RandAugment's copies."""
-    reference = fine_tuned_on_subset().variant("tuning", offline="rand_augment")
-    return _by_name(
-        *(reference.variant(f"tuning_{name}", **changes) for name, changes in TRIALS.items())
-    )
+    """Return the trials of TRIALS, on the fixed subset with RandAugment's copies."""
+    return _variants(fine_tuned_on_subset().variant("", offline="rand_augment"), _TUNING)
 
 
 def remedies() -> dict[str, Experiment]:
-    """Return the report's two answers to class imbalance on the fixed subset, and plain training.
-
-    Copies to balance with come from `ImageDataGenerator`, as in the report, or from layers.
-    """
-    plain = fine_tuned_on_subset()
-    return _by_name(
-        plain,
-        plain.variant("subset_class_weights", class_weights=True),
-        plain.variant("subset_generator", offline="balance_with_generator"),
-        plain.variant("subset_layers", offline="balance_with_layers"),
-    )
+    """Return the answers to class imbalance of REMEDIES, on the fixed subset."""
+    return _variants(fine_tuned_on_subset(), _REMEDIES)
 
 
 def ways_of_fine_tuning() -> dict[str, Experiment]:
     """Return fine-tuning on the fixed subset: as it is, without head first, batch norm trained."""
-    plain = fine_tuned_on_subset()
-    return _by_name(
-        plain,
-        plain.variant("subset_both_at_once", head_first=False),
-        plain.variant("subset_batch_norm_trained", freeze_batch_norm=False),
-    )
+    return _variants(fine_tuned_on_subset(), _WAYS)
 
 
 def augmentations() -> dict[str, Experiment]:
     """Return trainings on the fixed subset: plain, each family of changes, RandAugment's copies."""
-    plain = fine_tuned_on_subset()
-    copies = plain.variant("subset_rand_augment_copies", offline="rand_augment")
-    return _by_name(
-        plain,
-        copies,
-        copies.variant(
-            "subset_rand_augment_3_copies", offline_options={"augmentations_per_image": 3}
-        ),
-        *(plain.variant(f"subset_{name}", augmentation=name) for name in FAMILIES),
-    )
+    return _variants(fine_tuned_on_subset(), _FAMILIES)
 
 
-def ladder() -> dict[str, Experiment]:
-    """Return the steps from the report's best model to the final one.
+def steps() -> dict[str, Experiment]:
+    """Return what was tried between the homework's fine-tuning and the course's final model.
 
     Each changes one thing of the one before, but for the last three, which all begin at trained
     batch normalisation.
@@ -167,7 +215,6 @@ def ladder() -> dict[str, Experiment]:
     batch_norm = all_layers.variant(
         "ladder_batch_norm", freeze_batch_norm=False, learning_rate=1e-3
     )
-    averaged = batch_norm.variant("ladder_averaged", ema=0.995, label_smoothing=0.1)
     return _by_name(
         composed,
         strong,
@@ -175,17 +222,17 @@ def ladder() -> dict[str, Experiment]:
         batch_norm,
         batch_norm.variant("ladder_cutmix", mix="cutmix"),
         batch_norm.variant("ladder_larger", image_size=112),
-        averaged,
+        batch_norm.variant("ladder_averaged", ema=0.995, label_smoothing=0.1),
     )
 
 
 def longer() -> Experiment:
-    """Return the first part of the final model's training: the ladder's last step, for longer."""
-    return ladder()["ladder_averaged"].variant("ladder_longer", budget="longer")
+    """Return the first part of the final model's training: the last of `steps`, for longer."""
+    return steps()["ladder_averaged"].variant("ladder_longer", budget="longer")
 
 
 def final() -> Experiment:
-    """Return the second part: on from there with larger images and heavier changes.
+    """Return the course's final model: on from `longer` with larger images and heavier changes.
 
     Small images first and larger ones later: Tan & Le 2021, EfficientNetV2, ICML, section 4.
     """
@@ -201,34 +248,23 @@ def final() -> Experiment:
     )
 
 
-def ladder_steps() -> dict[str, Experiment]:
-    """Return the steps from the report's fine-tuning to the final model, by title."""
-    steps = ladder()
-    return {
-        "report: fine-tuned": fine_tuned(),
-        "report: RandAugment": fine_tunings()["fine_tuned_rand_augment"],
-        "composed augmentation": steps["ladder_strong"],
-        "all layers trained": steps["ladder_all_layers"],
-        "batch normalisation too": steps["ladder_batch_norm"],
-        "averaged, longer": longer(),
-        "final: larger, heavier": final(),
-    }
+def ablation() -> dict[str, Experiment]:
+    """Return the steps of ABLATION."""
+    return {name: find(name) for name in ABLATION}
 
 
 def catalogue() -> dict[str, Experiment]:
-    """Return every named experiment with seed 0, in the order of the report."""
-    frozen_heads = (frozen("mobilenet_v3_small"), frozen(default_backbone()))
-    networks = ("mobilenet_v3_small", "efficientnet_lite1", "efficientnet_lite2")
+    """Return every named experiment with seed 0, in the order of the homework report."""
     return {
         **custom_cnns(),
-        **_by_name(*frozen_heads),
+        **_by_name(frozen("mobilenet_v3_small"), frozen(default_backbone())),
         **fine_tunings(),
         **tuning(),
-        **_by_name(*(fine_tuned_on_subset(network) for network in networks)),
+        **_by_name(*map(fine_tuned_on_subset, SUBSET_OF_NETWORK)),
         **ways_of_fine_tuning(),
         **remedies(),
         **augmentations(),
-        **ladder(),
+        **steps(),
         **_by_name(longer(), final()),
     }
 
@@ -248,48 +284,13 @@ def find(name: str) -> Experiment:
 
 
 def _fine_tuning(name: str, budget: str, network: str) -> Experiment:
-    return Experiment(
-        name,
-        network,
-        budget,
-        freeze=FROZEN_THROUGH.get(network, FROZEN_LAYERS),
-        learning_rate=1e-4,
-        l2=1e-4,
-    )
+    depth = FROZEN_THROUGH.get(network, FROZEN_LAYERS)
+    return Experiment(name, network, budget, freeze=depth, learning_rate=1e-4, l2=1e-4)
+
+
+def _variants(baseline: Experiment, variants: Variants) -> dict[str, Experiment]:
+    return {name: baseline.variant(name, **changes) for name, (_, changes) in variants.items()}
 
 
 def _by_name(*experiments: Experiment) -> dict[str, Experiment]:
     return {experiment.name: experiment for experiment in experiments}
-
-
-def main() -> None:
-    """Read the command line and list or run experiments under COURSE_PROFILE."""
-    from helpers.data.sets import load_course_data
-    from helpers.evaluation import metrics, records
-
-    parser = argparse.ArgumentParser(description="Run experiments of the course by name.")
-    parser.add_argument("command", choices=("list", "run"))
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--force", action="store_true", help="train again what is cached")
-    arguments = parser.parse_args()
-    if arguments.command == "list":
-        print("\n".join(catalogue()))
-        return
-    if not arguments.names:
-        parser.error("run needs the NAME of an experiment; list prints them all")
-    experiments = {name: find(name) for name in arguments.names}
-    data = load_course_data()
-    for seed in arguments.seeds:
-        for name in arguments.names:
-            experiment = experiments[name].variant(name, seed=seed)
-            outcome = run(experiment, data, force=arguments.force)
-            records.record_outcome(outcome, data)
-            accuracy = metrics.accuracy(data["validation"].labels, outcome.logits["validation"])
-            print(
-                f"{name}, seed {seed}: validation {accuracy}, {outcome.seconds:.0f} s", flush=True
-            )
-
-
-if __name__ == "__main__":
-    course.run_command(main)

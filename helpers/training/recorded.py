@@ -6,7 +6,8 @@ import numpy as np
 
 from helpers.data.sets import CourseData
 from helpers.evaluation import judging, metrics, records
-from helpers.training.run import Experiment, identity, run
+from helpers.training.experiment import Experiment, identity
+from helpers.training.run import run
 
 
 @dataclass(frozen=True)

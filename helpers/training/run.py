@@ -1,15 +1,13 @@
 """Experiments: a frozen description in, an outcome out; finished ones are never run again.
 
 An outcome (curves, logits on every evaluation set, best weights) is cached under a hash of the
-description, the images, the profile's caps and RECIPE.
+description, the images, the profile's caps and CACHE_VERSION.
 """
 
-import dataclasses
 import functools
-import hashlib
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -20,12 +18,10 @@ from helpers.changes import augment
 from helpers.data.photographs import IMAGE_SIZE
 from helpers.data.sets import CourseData, ImageSet
 from helpers.evaluation.machine import provenance
-from helpers.files import replaced
+from helpers.files import replaced, short_hash
 from helpers.models import fused_batch_norm, networks, weights
 from helpers.training import loop
-
-# Raised by hand whenever training, networks or augment change what an experiment computes.
-RECIPE = 2
+from helpers.training.experiment import CACHE_VERSION, Experiment, budget, identity
 
 FROM_SCRATCH = {"small_cnn": networks.small_cnn, "vgg_like": networks.vgg_like}
 
@@ -35,79 +31,8 @@ OFFLINE = {
     "balance_with_layers": augment.balance_with_layers,
 }
 
-REQUIRED = ("name", "network", "budget")
-
 # The copies made last: trainings that differ in the optimizer alone share them.
 _offline_copies: dict[tuple, ImageSet] = {}
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One training, described completely.
-
-    Attributes:
-        name: snake_case, unique within the course; the key of its records.
-        network: "small_cnn", "vgg_like" or the name of a backbone in `backbones.BACKBONES`.
-        budget: which of the profile's budgets caps images and epochs: "scratch", "deep_scratch",
-            "head", "finetune", "subset", "ladder", "longer" or "final".
-        freeze: for a backbone, "all" (only the head is trained, on pooled features), an int (that
-            many first layers), the name of the last frozen block, or None (nothing is frozen).
-        freeze_batch_norm: keep batch normalisation in inference mode while fine-tuning.
-        head_first: train the head alone before fine-tuning (else both at once).
-        augmentation: name in `augment.AUGMENTATIONS`, drawn anew in every epoch.
-        offline: name in OFFLINE, applied once to the training images before training.
-        offline_options: its keyword arguments.
-        class_weights: weigh each image by the inverse share of its class.
-        optimizer: "adam" or "lion".
-        learning_rate: of the optimizer, constant.
-        batch_size: images a training step.
-        dropout: share of pooled features dropped before the output.
-        l2: the report's lambda, on the head's kernels.
-        extra_dense: units of a dense layer with batch normalisation before the output, or None.
-        patience: epochs without a better validation loss before early stopping; None to train
-            through the budget and keep the last epoch's weights.
-        image_size: height and width to which images are resized before the backbone.
-        mix: "cutmix", "mixup" or None (see `augment.mixer`).
-        label_smoothing: share of each label that is spread over all classes.
-        schedule: "constant", or "cosine" (the learning rate falls to 0 over the budget's epochs).
-        ema: momentum of a moving average of the weights, which is judged and kept; or None.
-        starts_from: the experiment whose trained weights are the first ones, or None.
-        seed: of initialisation, order, dropout and augmentation.
-    """
-
-    name: str
-    network: str
-    budget: str
-    freeze: str | int | None = None
-    freeze_batch_norm: bool = True
-    head_first: bool = True
-    augmentation: str = "none"
-    offline: str | None = None
-    offline_options: dict = field(default_factory=dict)
-    class_weights: bool = False
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    batch_size: int = 128
-    dropout: float = 0.3
-    l2: float = 0.0
-    extra_dense: int | None = None
-    patience: int | None = 5
-    image_size: int = IMAGE_SIZE
-    mix: str | None = None
-    label_smoothing: float = 0.0
-    schedule: str = "constant"
-    ema: float | None = None
-    starts_from: "Experiment | None" = None
-    seed: int = 0
-
-    @property
-    def run_name(self) -> str:
-        """Name and seed, as records and predictions are filed."""
-        return f"{self.name}-seed{self.seed}"
-
-    def variant(self, name: str, **changes: object) -> "Experiment":
-        """Return a copy under another name with some settings changed."""
-        return dataclasses.replace(self, name=name, **changes)
 
 
 @dataclass(frozen=True)
@@ -170,7 +95,7 @@ def load_trained(experiment: Experiment, data: CourseData) -> keras.Model:
     """
     weights_path = run(experiment, data).weights_path
     classes = len(data.class_names)
-    if experiment.freeze != "all":
+    if not experiment.head_only:
         model = new_network(experiment, classes)
         model.load_weights(weights_path)
         return model
@@ -193,7 +118,7 @@ def features(network: str, data: CourseData, name: str, image_size: int = IMAGE_
     Returns:
         float32 (N, channels of the backbone), read-only and memory-mapped.
     """
-    key = _digest(RECIPE, data.fingerprint)
+    key = short_hash(CACHE_VERSION, data.fingerprint)
     file = f"{network}-{image_size}-{name}-{key}.npy"
     path = course.build_folder() / "cache" / "features" / file
     if not path.exists():
@@ -207,14 +132,14 @@ def _train(experiment: Experiment, data: CourseData, folder: Path) -> None:
     """Train and write the outcome; until then the folder holds a state to resume from."""
     # Before the training: the code may change under a long one.
     made_by = provenance()
-    if experiment.freeze == "all":
+    if experiment.head_only:
         model, augmenter = _fresh_head(experiment, data), None
         train, validation = _head_inputs(experiment, data)
     else:
         model, augmenter = _fresh_network(experiment, data), _augmenter(experiment)
         train, validation = _training_images(experiment, data), data["validation"]
-    size, budget = experiment.batch_size, _budget(experiment, data)
-    classes = len(data.class_names) if _has_soft_labels(experiment) else None
+    size, caps = experiment.batch_size, budget(experiment, data.profile)
+    classes = len(data.class_names) if experiment.soft_labels else None
     mixer = augment.mixer(experiment.mix) if experiment.mix else None
     state = loop.fit(
         model,
@@ -222,8 +147,8 @@ def _train(experiment: Experiment, data: CourseData, folder: Path) -> None:
         loop.Batches(validation.images, validation.labels, size, classes=classes),
         folder,
         name=experiment.name,
-        max_epochs=budget.max_epochs,
-        max_minutes=budget.minutes or data.profile.training_minutes,
+        max_epochs=caps.max_epochs,
+        max_minutes=caps.minutes,
         patience=experiment.patience,
         class_weights=_class_weights(experiment, train.labels),
     )
@@ -248,16 +173,12 @@ def _augmenter(experiment: Experiment) -> loop.Augmenter | None:
     return augment.augmenter(experiment.augmentation)
 
 
-def _has_soft_labels(experiment: Experiment) -> bool:
-    return experiment.mix is not None or experiment.label_smoothing > 0
-
-
 def _class_weights(experiment: Experiment, labels: np.ndarray) -> dict[int, float] | None:
     return loop.balanced_class_weights(labels) if experiment.class_weights else None
 
 
 def _training_images(experiment: Experiment, data: CourseData) -> ImageSet:
-    train = data.train_subset(_budget(experiment, data).train_images)
+    train = data.train_subset(budget(experiment, data.profile).train_images)
     if experiment.offline is None:
         return train
     key = (experiment.offline, str(experiment.offline_options), experiment.seed)
@@ -278,7 +199,7 @@ def _made_offline(experiment: Experiment, train: ImageSet) -> ImageSet:
 
 def _head_inputs(experiment: Experiment, data: CourseData) -> tuple[ImageSet, ImageSet]:
     """Return features in the place of images: a head's training and validation inputs."""
-    rows = data.train_rows(_budget(experiment, data).train_images)
+    rows = data.train_rows(budget(experiment, data.profile).train_images)
     train = features(experiment.network, data, "train", experiment.image_size)[rows]
     validation = features(experiment.network, data, "validation", experiment.image_size)
     return (
@@ -288,7 +209,7 @@ def _head_inputs(experiment: Experiment, data: CourseData) -> tuple[ImageSet, Im
 
 
 def _logits(experiment: Experiment, model: keras.Model, data: CourseData, name: str) -> np.ndarray:
-    if experiment.freeze == "all":
+    if experiment.head_only:
         inputs = features(experiment.network, data, name, experiment.image_size)
         return loop.predict_logits(model, inputs)
     return loop.predict_logits(model, data[name].images)
@@ -347,7 +268,7 @@ def _compile(model: keras.Model, experiment: Experiment, cosine_steps: int | Non
         experiment.optimizer,
         experiment.learning_rate,
         cosine_steps=cosine_steps,
-        soft_labels=_has_soft_labels(experiment),
+        soft_labels=experiment.soft_labels,
         label_smoothing=experiment.label_smoothing,
         ema=experiment.ema,
     )
@@ -357,9 +278,9 @@ def _steps(experiment: Experiment, data: CourseData) -> int | None:
     """Return the training steps of the whole budget for a cosine schedule, else None."""
     if experiment.schedule == "constant":
         return None
-    budget = _budget(experiment, data)
-    images = len(data.train_rows(budget.train_images))
-    return budget.max_epochs * -(-images // experiment.batch_size)
+    caps = budget(experiment, data.profile)
+    images = len(data.train_rows(caps.train_images))
+    return caps.max_epochs * -(-images // experiment.batch_size)
 
 
 def _state_of(model: keras.Model) -> list:
@@ -393,7 +314,7 @@ def _classifier(experiment: Experiment, classes: int, pretrained: bool = True) -
         classes,
         pretrained=pretrained,
         image_size=experiment.image_size,
-        **_head_settings(experiment),
+        **experiment.head_settings,
     )
 
 
@@ -401,7 +322,7 @@ def _new_head(experiment: Experiment, classes: int) -> keras.Model:
     channels = _backbone(experiment.network, experiment.image_size).output_shape[-1]
     # After the backbone, whose construction draws random numbers too.
     keras.utils.set_random_seed(experiment.seed)
-    return networks.head(channels, classes, **_head_settings(experiment))
+    return networks.head(channels, classes, **experiment.head_settings)
 
 
 def _fresh_head(experiment: Experiment, data: CourseData) -> keras.Model:
@@ -412,34 +333,10 @@ def _fresh_head(experiment: Experiment, data: CourseData) -> keras.Model:
 
 def _trained_head(experiment: Experiment, data: CourseData) -> keras.Model:
     """Return the head of head-first training: a frozen experiment of its own, run or cached."""
-    frozen = Experiment(
-        name=f"{experiment.network}_head_{experiment.budget}",
-        network=experiment.network,
-        budget=experiment.budget,
-        freeze="all",
-        image_size=experiment.image_size,
-        seed=experiment.seed,
-        **_head_settings(experiment),
-    )
+    frozen = experiment.first_head()
     head = _new_head(frozen, len(data.class_names))
     head.load_weights(run(frozen, data).weights_path)
     return head
-
-
-def _head_settings(experiment: Experiment) -> dict:
-    return {
-        "dropout": experiment.dropout,
-        "l2": experiment.l2,
-        "extra_dense": experiment.extra_dense,
-    }
-
-
-def _budget(experiment: Experiment, data: CourseData) -> course.Budget:
-    """Return the caps: a head may use its own number of epochs, on the experiment's images."""
-    budget = getattr(data.profile, experiment.budget)
-    if experiment.freeze == "all":
-        return dataclasses.replace(budget, max_epochs=data.profile.head.max_epochs)
-    return budget
 
 
 @functools.lru_cache(maxsize=1)
@@ -449,35 +346,6 @@ def _backbone(network: str, image_size: int) -> keras.Model:
 
 def _folder(experiment: Experiment, data: CourseData) -> Path:
     return course.build_folder() / "cache" / "experiments" / identity(experiment, data)
-
-
-def identity(experiment: Experiment, data: CourseData) -> str:
-    """Return the experiment's name and a digest of all that its outcome depends on.
-
-    That is its settings, RECIPE, the profile's caps, the images, and what it starts from.
-    """
-    budget = _budget(experiment, data)
-    minutes = budget.minutes or data.profile.training_minutes
-    caps = (budget.train_images, budget.max_epochs, minutes)
-    before = experiment.starts_from
-    first = () if before is None else (identity(before, data),)
-    key = _digest(RECIPE, _description(experiment), *caps, data.fingerprint, *first)
-    return f"{experiment.name}-{key}"
-
-
-def _description(experiment: Experiment) -> str:
-    """Return the settings that are not the defaults: a setting added later changes no key.
-
-    The experiment it starts from has a description of its own.
-    """
-    default = Experiment(experiment.name, experiment.network, experiment.budget)
-    settings = dataclasses.asdict(experiment.variant(experiment.name, starts_from=None))
-    kept = {n: v for n, v in settings.items() if n in REQUIRED or v != getattr(default, n)}
-    return json.dumps(kept, sort_keys=True)
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
 def _read_outcome(experiment: Experiment, folder: Path) -> Outcome:

@@ -272,7 +272,7 @@ print("flattened:", (height * width * channels + 1) * 8, "averaged:", (channels 
 # %% tags=["nbval-ignore-output"]
 cnn = load_trained(outcomes["two convolutions"].experiment, data)
 turned = np.rot90(data["test"].images, axes=(1, 2))
-same = loop.predict_logits(cnn, turned).argmax(axis=1) == clean_logits.argmax(axis=1)
+same = networks.predict_logits(cnn, turned).argmax(axis=1) == clean_logits.argmax(axis=1)
 print(f"unchanged by a quarter turn: {same.mean():.1%} of {len(same)}")
 
 # %%

@@ -236,10 +236,10 @@ print("the network gave finite numbers all the same:", bool(np.isfinite(wrong_ju
 # %%
 class_count, width = len(data.class_names), right_train.shape[1]
 model = networks.classifier(network, class_count, dropout=0.3)
-networks.freeze_all(model.get_layer("backbone"))
-count = networks.trainable_summary(model)
-print(f"trained {count.trainable_parameters:,} of {model.count_params():,} parameters")
-print("all in the head:", count.trainable_parameters == width * class_count + class_count)
+model.get_layer("backbone").trainable = False
+trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+print(f"trained {trained:,} of {model.count_params():,} parameters")
+print("all in the head:", trained == width * class_count + class_count)
 
 # %% [markdown]
 # A frozen backbone gives the same features for the same image in every epoch, and whatever other

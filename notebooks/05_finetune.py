@@ -41,9 +41,9 @@ import numpy as np
 import pandas as pd
 
 from helpers.data.sets import load_course_data
-from helpers.evaluation import judging, metrics, records
+from helpers.evaluation import judging, metrics, records, timing
 from helpers.figures import style
-from helpers.models import backbones, networks, transfer, weights
+from helpers.models import backbones, networks, weights
 from helpers.training import recipes
 from helpers.training.run import load_trained, run
 
@@ -212,10 +212,10 @@ convolutions = [x for x in lite0.layers if isinstance(x, layers.Conv2D | layers.
 for layer in convolutions:
     layer.kernel_regularizer = keras.regularizers.L2(strength)
 print("penalties after setting the attribute:", len(lite0.losses))
-networks.add_l2(lite0, strength)
-print(
-    "penalties after networks.add_l2:      ", len(lite0.losses), "for", len(convolutions), "kernels"
-)
+# The penalty belongs to the variable, which took it over when the layer was built.
+for layer in convolutions:
+    layer.kernel.regularizer = keras.regularizers.L2(strength)
+print("penalties of the kernels themselves:  ", len(lite0.losses), "for", len(convolutions))
 
 # %%
 squares = sum(float(np.square(layer.kernel).sum()) for layer in convolutions)
@@ -302,10 +302,8 @@ print("the stored mean stays:            ", np.array_equal(still, first_norm.mov
 # %%
 for name in ("efficientnet_b0", "efficientnet_lite0"):
     backbone = weights.load_backbone(name, pretrained=False)
-    print(
-        f"{name:20s}{len(backbone.layers):4d} layers, layer 30 lies in",
-        networks.block_at(backbone, 30),
-    )
+    block = backbone.layers[29].name.split("_")[0]
+    print(f"{name:20s}{len(backbone.layers):4d} layers, layer 30 lies in", block)
 
 # %% [markdown]
 # In B0 it lies inside block2a. So we freeze through the end of block2a in either network: a named block
@@ -314,7 +312,8 @@ for name in ("efficientnet_b0", "efficientnet_lite0"):
 # %%
 backbone = weights.load_backbone("efficientnet_lite0")
 networks.freeze_through_block(backbone, "block2a")
-frozen_share = networks.trainable_summary(backbone).frozen_parameters / backbone.count_params()
+trainable = sum(int(np.prod(variable.shape)) for variable in backbone.trainable_variables)
+frozen_share = 1 - trainable / backbone.count_params()
 print(f"parameters frozen, all stored means and variances among them: {frozen_share:.1%}")
 networks.freeze_batch_norm(backbone)
 norms = [layer for layer in backbone.layers if isinstance(layer, layers.BatchNormalization)]
@@ -364,7 +363,13 @@ for split in ("validation", "shifted_validation"):
 # %% tags=["nbval-ignore-output"]
 start = weights.load_backbone(network)
 after = load_trained(recipe, data).get_layer("backbone")
-moved = transfer.kernel_changes(after, start)
+changes: dict[str, list[float]] = {}
+for old, new in zip(start.layers, after.layers, strict=True):
+    if hasattr(old, "kernel"):
+        before, change = old.kernel.numpy(), new.kernel.numpy() - old.kernel.numpy()
+        share = float(np.linalg.norm(change) / np.linalg.norm(before))
+        changes.setdefault(old.name.split("_")[0], []).append(share)
+moved = pd.Series({block: np.mean(shares) for block, shares in changes.items()})
 
 # %% tags=["nbval-ignore-output"]
 heading = f"{moved.idxmax()} moved most, by {moved.max():.1%}; what was frozen stayed"
@@ -436,7 +441,12 @@ by_epoch.round(3)
 # wherever the trained ones are.
 
 # %% tags=["nbval-ignore-output"]
-cost = transfer.backbone_costs(backbones.BACKBONES, data["train"].images[:16])
+rows, sixteen = {}, data["train"].images[:16]
+for name, entry in backbones.BACKBONES.items():
+    model = weights.load_backbone(name, pretrained=False)
+    seconds = timing.seconds_per_call(lambda model=model: model(sixteen, training=False), 1)
+    rows[entry.title] = (model.count_params(), 1000 * seconds / len(sixteen))
+cost = pd.DataFrame.from_dict(rows, orient="index", columns=["parameters", "ms an image"])
 cost.sort_values("parameters").round(1)
 
 # %% tags=["nbval-ignore-output"]
@@ -541,7 +551,8 @@ table.fillna("not measured")
 # %%
 for block in networks.block_names(backbone):
     networks.freeze_through_block(backbone, block)
-    share = networks.trainable_summary(backbone).trainable_parameters / backbone.count_params()
+    trainable = sum(int(np.prod(variable.shape)) for variable in backbone.trainable_variables)
+    share = trainable / backbone.count_params()
     print(f"{block:9s}{share:7.1%}", "less than half" if share < 0.5 else "")
 
 # %% [markdown]

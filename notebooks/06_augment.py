@@ -47,8 +47,9 @@ from helpers.data.sets import SHIFT_SEEDS, load_course_data
 from helpers.evaluation import judging, metrics, records
 from helpers.evaluation.timing import seconds_per_call
 from helpers.figures import augment_figures, style
+from helpers.models.networks import predict_logits
 from helpers.training import recipes
-from helpers.training.loop import Batches, predict_logits
+from helpers.training.loop import Batches
 from helpers.training.run import load_trained, run
 
 style.use_course_style()

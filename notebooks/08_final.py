@@ -49,7 +49,7 @@ from helpers.evaluation.grad_cam import embeddings, grad_cam
 from helpers.figures import explanation_figures as plots
 from helpers.figures import style
 from helpers.models import released
-from helpers.training.loop import predict_logits
+from helpers.models.networks import predict_logits
 
 style.use_course_style()
 data = load_course_data()

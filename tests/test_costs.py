@@ -70,7 +70,8 @@ def test_the_measured_network_is_the_trained_one(name):
     measured = costs.compiled_network(name)
     known = {**recipes.custom_cnns(), "efficientnet_lite0": recipes.fine_tuned_on_subset(name)}
     trained = run.new_network(known[name], costs.CLASSES)
-    assert networks.trainable_summary(measured) == networks.trainable_summary(trained)
+    shapes = [[tuple(w.shape) for w in m.trainable_weights] for m in (measured, trained)]
+    assert shapes[0] == shapes[1]
     assert float(measured.optimizer.learning_rate) == pytest.approx(known[name].learning_rate)
     assert measured.jit_compile == loop.JIT_COMPILE
 

@@ -49,7 +49,7 @@ def test_custom_cnns_are_the_reports(build, filters, dense_inputs):
 
 
 def test_first_layers_are_frozen_and_the_rest_is_not(backbone):
-    networks.freeze_all(backbone)
+    backbone.trainable = False
     assert not trainable_names(backbone)
     networks.freeze_first_layers(backbone, 30)
     weighted = {layer.name for layer in backbone.layers[30:] if layer.weights}
@@ -60,8 +60,12 @@ def test_first_layers_are_frozen_and_the_rest_is_not(backbone):
 
 def test_layer_30_lies_elsewhere_in_another_backbone(backbone):
     b0 = weights.load_backbone("efficientnet_b0", SIZE, pretrained=False)
-    assert networks.block_at(backbone, 30) == "block2b"
-    assert networks.block_at(b0, 30) == "block2a"
+    blocks = []
+    for network in (backbone, b0):
+        networks.freeze_first_layers(network, 30)
+        last = max(i for i, layer in enumerate(network.layers) if not layer.trainable)
+        blocks.append(network.layers[last].name.split("_")[0])
+    assert blocks == ["block2b", "block2a"]
 
 
 def test_blocks_are_frozen_to_their_end(backbone):
@@ -72,18 +76,6 @@ def test_blocks_are_frozen_to_their_end(backbone):
     assert {name.split("_")[0] for name in trainable} == set(names[names.index("block2b") + 1 :])
     with pytest.raises(CourseError, match=r"no block 'block9z'.*block7a, top"):
         networks.freeze_through_block(backbone, "block9z")
-
-
-def test_summary_counts_layers_and_parameters():
-    model = lite0_classifier()
-    everything = networks.trainable_summary(model)
-    networks.freeze_all(model.get_layer("backbone"))
-    head_only = networks.trainable_summary(model)
-    assert head_only.trainable_layers == 1
-    assert head_only.trainable_parameters == 1280 * CLASSES + CLASSES
-    assert everything.frozen_layers == 1  # the input's Normalization, which never trains
-    parameters = head_only.trainable_parameters + head_only.frozen_parameters
-    assert parameters == model.count_params()
 
 
 @pytest.mark.parametrize("held", [True, False])
@@ -120,25 +112,6 @@ def test_held_batch_norm_makes_images_independent_of_their_batch(backbone, image
 def sum_of_squared_kernels(variables) -> float:
     kernels = [x.numpy().astype(np.float64) for x in variables if x.path.endswith("kernel")]
     return sum(np.square(kernel).sum() for kernel in kernels)
-
-
-def test_l2_adds_strength_times_the_squared_kernels(backbone):
-    assert backbone.losses == []
-    networks.add_l2(backbone, 0.01)
-    total = sum_of_squared_kernels(backbone.weights)
-    np.testing.assert_allclose(sum(backbone.losses), 0.01 * total, rtol=1e-5)
-    networks.freeze_through_block(backbone, "block4a")
-    trainable = sum_of_squared_kernels(backbone.trainable_weights)
-    np.testing.assert_allclose(sum(backbone.losses), 0.01 * trainable, rtol=1e-5)
-    assert trainable < total
-
-
-def test_l2_survives_a_rebuild_and_can_be_removed(backbone):
-    networks.add_l2(backbone, 0.01)
-    rebuilt = keras.Model.from_config(backbone.get_config())
-    assert len(rebuilt.losses) == len(backbone.losses) > 0
-    networks.add_l2(backbone, 0)
-    assert backbone.losses == []
 
 
 def test_l2_of_the_head_is_on_its_kernels_alone():

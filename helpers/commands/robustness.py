@@ -17,7 +17,8 @@ from helpers.data import splits
 from helpers.data.sets import CourseData, ImageSet
 from helpers.evaluation import metrics, records
 from helpers.files import replaced
-from helpers.training import loop, recipes
+from helpers.models import networks
+from helpers.training import recipes
 from helpers.training.experiment import Experiment, identity
 from helpers.training.run import load_trained, run
 
@@ -98,7 +99,7 @@ def _predict(models: dict[str, keras.Model], images: np.ndarray) -> dict[str, np
         for j, severity in enumerate(corruptions.SEVERITIES):
             corrupted = corruptions.corrupt(images, corruption, severity, SEED)
             for name, model in models.items():
-                predictions[name][i, j] = loop.predict_logits(model, corrupted).argmax(axis=1)
+                predictions[name][i, j] = networks.predict_logits(model, corrupted).argmax(axis=1)
     return predictions
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -116,7 +115,7 @@ def classifier(
     Args:
         backbone_name: a key of `backbones.BACKBONES`.
         class_count: number of classes.
-        dropout, l2, extra_dense: see `head`; this penalty is on the head alone (see `add_l2`).
+        dropout, l2, extra_dense: see `head`; this penalty is on the head alone.
         pretrained: load ImageNet weights; else leave them random.
         image_size: height and width to which the images are resized before the backbone.
 
@@ -192,26 +191,26 @@ def pooled_features(backbone: keras.Model, images: np.ndarray, batch_size: int =
     return features
 
 
-def freeze_all(backbone: keras.Model) -> None:
-    """Freeze every layer of a backbone; batch normalisation then uses its stored statistics.
-
-    An EfficientNet's stochastic depth stays on in training: it has no weights to freeze. Compile
-    the model after this and every other freezing.
-    """
-    backbone.trainable = False
+def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """Return float32 logits (N, classes) of uint8 images or float32 features, 256 at a time."""
+    return model.predict(inputs, batch_size=256, verbose=0)
 
 
 def freeze_first_layers(backbone: keras.Model, count: int) -> None:
     """Freeze the first `count` layers of a backbone and unfreeze all others.
 
-    The same count reaches another depth in another backbone: see `block_at`. Layers without weights
+    The same count reaches another depth in another backbone. Layers without weights
     (input, activations, additions) count too, as in the report's 'first 30 layers'. Keras' own
     EfficientNetB0 has one more of those before its stem when it loads weights="imagenet".
 
     Raises:
         CourseError: if the backbone has fewer layers than `count`, or `count` is negative.
     """
-    _check_layer_count(backbone, count)
+    if not 0 <= count <= len(backbone.layers):
+        raise CourseError(
+            f"The backbone has {len(backbone.layers)} layers, not {count}: "
+            f"give a number from 0 to {len(backbone.layers)}."
+        )
     backbone.trainable = True
     # Layer by layer: Keras ignores `trainable = True` on a backbone that has it already.
     for index, layer in enumerate(backbone.layers):
@@ -252,72 +251,6 @@ def block_names(backbone: keras.Model) -> list[str]:
     return list(dict.fromkeys(_block_of_each_layer(backbone)))
 
 
-def block_at(backbone: keras.Model, count: int) -> str:
-    """Return the block in which the last of a backbone's first `count` layers lies.
-
-    `freeze_first_layers(backbone, 30)` ends in block2a of EfficientNetB0, but in block2b of
-    EfficientNet-Lite0, whose blocks have fewer layers.
-
-    Raises:
-        CourseError: if `count` is not between 1 and the number of layers.
-    """
-    _check_layer_count(backbone, count, smallest=1)
-    return _block_of_each_layer(backbone)[count - 1]
-
-
-@dataclass(frozen=True)
-class TrainableSummary:
-    """How much of a model trains.
-
-    Attributes:
-        trainable_layers, frozen_layers: layers with weights, by whether any of them trains.
-        trainable_parameters, frozen_parameters: single weights. Batch normalisation's stored means
-            and variances count as frozen: no gradient reaches them.
-    """
-
-    trainable_layers: int
-    frozen_layers: int
-    trainable_parameters: int
-    frozen_parameters: int
-
-
-def trainable_summary(model: keras.Model) -> TrainableSummary:
-    """Count the trainable and the frozen layers and parameters of a model, nested ones included."""
-    weighted = [layer for layer in leaves(model) if layer.weights]
-    trainable = sum(bool(layer.trainable_weights) for layer in weighted)
-    return TrainableSummary(
-        trainable_layers=trainable,
-        frozen_layers=len(weighted) - trainable,
-        trainable_parameters=_size(model.trainable_weights),
-        frozen_parameters=_size(model.non_trainable_weights),
-    )
-
-
-def add_l2(model: keras.Model, strength: float) -> None:
-    """Add strength x the sum of squared kernels to the model's loss (the report's equation 2).
-
-    Kernels of convolutions, depthwise convolutions and dense layers are penalised, in place of any
-    penalty they had; biases and batch normalisation are not. Frozen kernels don't count, as long as
-    they are frozen.
-
-    Setting `kernel_regularizer` on a layer that is built changes nothing: the penalty belongs to
-    the variable, which took it over when it was made. So both are set.
-
-    Args:
-        model: a built model, nested or not; changed.
-        strength: lambda; 0 removes the penalty.
-    """
-    penalty = keras.regularizers.L2(strength) if strength else None
-    for layer in leaves(model):
-        if isinstance(layer, layers.DepthwiseConv2D):
-            layer.depthwise_regularizer = penalty
-        elif isinstance(layer, layers.Conv2D | layers.Dense):
-            layer.kernel_regularizer = penalty
-        else:
-            continue
-        layer.kernel.regularizer = penalty
-
-
 def _pixels() -> list:
     return [
         keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="image"),
@@ -341,14 +274,6 @@ def _block_of_each_layer(backbone: keras.Model) -> list[str]:
     return blocks
 
 
-def _check_layer_count(backbone: keras.Model, count: int, smallest: int = 0) -> None:
-    if not smallest <= count <= len(backbone.layers):
-        raise CourseError(
-            f"The backbone has {len(backbone.layers)} layers, not {count}: "
-            f"give a number from {smallest} to {len(backbone.layers)}."
-        )
-
-
 def leaves(model: keras.Model) -> Iterator[layers.Layer]:
     """Yield the layers of a model, those of nested models in their place."""
     for layer in model.layers:
@@ -356,7 +281,3 @@ def leaves(model: keras.Model) -> Iterator[layers.Layer]:
             yield from leaves(layer)
         else:
             yield layer
-
-
-def _size(variables: list) -> int:
-    return sum(int(np.prod(variable.shape)) for variable in variables)

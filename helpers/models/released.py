@@ -208,13 +208,14 @@ def release(experiment, data, name: str) -> Path:
     Raises:
         CourseError: see `describe` and `write`.
     """
-    from helpers.training import loop, run
+    from helpers.models import networks
+    from helpers.training import run
 
     model = run.load_trained(experiment, data)
     outcome = run.run(experiment, data)
     described = describe(outcome, data)
     stored = _assembled(submission.network_file(model), _half_weights(model), len(data.class_names))
-    now = loop.predict_logits(stored, data["validation"].images).argmax(axis=1)
+    now = networks.predict_logits(stored, data["validation"].images).argmax(axis=1)
     changed = int((now != outcome.logits["validation"].argmax(axis=1)).sum())
     described["half_precision"] = {"set": "validation", "n": len(now), "changed": changed}
     return write(model, name, described)

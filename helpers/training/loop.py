@@ -94,11 +94,6 @@ def _cosine(highest: float, steps: int) -> keras.optimizers.schedules.LearningRa
     )
 
 
-def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
-    """Return float32 logits (N, classes) of uint8 images or float32 features, 256 at a time."""
-    return model.predict(inputs, batch_size=256, verbose=0)
-
-
 class Batches:
     """Batches of images or features; images stay uint8 until their batch is drawn.
 

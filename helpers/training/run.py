@@ -211,8 +211,8 @@ def _head_inputs(experiment: Experiment, data: CourseData) -> tuple[ImageSet, Im
 def _logits(experiment: Experiment, model: keras.Model, data: CourseData, name: str) -> np.ndarray:
     if experiment.head_only:
         inputs = features(experiment.network, data, name, experiment.image_size)
-        return loop.predict_logits(model, inputs)
-    return loop.predict_logits(model, data[name].images)
+        return networks.predict_logits(model, inputs)
+    return networks.predict_logits(model, data[name].images)
 
 
 def _fresh_network(experiment: Experiment, data: CourseData) -> keras.Model:

@@ -18,13 +18,13 @@ notebooks: $(READY)  ## all notebooks in the full profile, outputs stored in not
 pair: $(READY)  ## every .ipynb made anew from its .py
 	$(BIN)/python -m helpers notebooks pair
 
-# Without a mirror the tests use drawn cells: a test never downloads.
+# Without a mirror the tests use synthetic cells: a test never downloads.
 test: $(READY) lint  ## unit tests, then every notebook through nbval, quick profile
 	COURSE_PROFILE=quick $(TEST_SOURCE) $(BIN)/python -m pytest tests
 	COURSE_PROFILE=quick TQDM_DISABLE=1 $(TEST_SOURCE) $(BIN)/python -m pytest --nbval \
 		--nbval-current-env --nbval-cell-timeout=600 --durations=10 notebooks/$(NOTEBOOK)
 
-TEST_SOURCE := $(if $(BLOODCELLS_MIRROR)$(BLOODCELLS_SOURCE),,BLOODCELLS_SOURCE=drawn)
+TEST_SOURCE := $(if $(BLOODCELLS_MIRROR)$(BLOODCELLS_SOURCE),,BLOODCELLS_SOURCE=synthetic)
 
 lint: $(READY)
 	$(BIN)/ruff check .

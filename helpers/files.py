@@ -1,6 +1,7 @@
 """Files that are never half-written (a temporary file first, then a rename), and cache keys."""
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -42,6 +43,12 @@ def replaced(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write what JSON can hold, never half."""
+    with replaced(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def short_hash(*parts: object) -> str:

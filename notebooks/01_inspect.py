@@ -41,7 +41,7 @@ import pandas as pd
 import seaborn as sns
 
 from helpers import course
-from helpers.data import cleaning, inspection
+from helpers.data import cleaning
 from helpers.data.homework import VARIANTS, homework_set
 from helpers.data.sources import load_photographs
 from helpers.evaluation import metrics, records
@@ -152,7 +152,7 @@ style.save(sheet, "01_joint", source)
 
 # %%
 hashes = cleaning.image_hashes(identical)
-stretches = inspection.stretches(hashes, shortest=20)
+stretches = cleaning.stretches(hashes, shortest=20)
 print(stretches.to_string())
 
 # %% [markdown]
@@ -193,7 +193,7 @@ print(pd.Series(claims).to_string())
 # same measurement still find the copies?
 
 # %%
-print("stretches:", len(inspection.stretches(cleaning.image_hashes(backgrounds), shortest=20)))
+print("stretches:", len(cleaning.stretches(cleaning.image_hashes(backgrounds), shortest=20)))
 
 # %% [markdown]
 # It finds none: one changed byte gives another hash. Measure something softer. Shrink each image to
@@ -202,11 +202,11 @@ print("stretches:", len(inspection.stretches(cleaning.image_hashes(backgrounds),
 # centre, where the background does not reach.
 
 # %% tags=["nbval-ignore-output"]
-thumbnails = {name: inspection.thumbnails(set_.images, 12) for name, set_ in given.items()}
+thumbnails = {name: cleaning.thumbnails(set_.images, 12) for name, set_ in given.items()}
 changes = {
     name: {
-        "whole image": inspection.changes(small),
-        "centre only": inspection.changes(small[:, 4:8, 4:8]),
+        "whole image": cleaning.changes(small),
+        "centre only": cleaning.changes(small[:, 4:8, 4:8]),
     }
     for name, small in thumbnails.items()
 }
@@ -225,7 +225,7 @@ style.save(cleaning_figures.changes_by_row(changes, 11_700, heading), "01_change
 
 # %%
 picture_number = np.cumsum(~still["backgrounds"])
-by_centre = inspection.stretches(picture_number, shortest=20)
+by_centre = cleaning.stretches(picture_number, shortest=20)
 print("the same rows as before:", by_centre.equals(stretches))
 
 # %% [markdown]
@@ -332,7 +332,7 @@ print("found without them:", bool(bluish.any()))
 # line in it is the *median*.
 
 # %% tags=["nbval-ignore-output"]
-colours = inspection.mean_colours(images)
+colours = cleaning.mean_colours(images)
 brightness = colours.mean(axis=1)
 names = np.array(class_names)[photo_labels]
 typical = pd.Series(brightness).groupby(names).median()
@@ -484,7 +484,7 @@ for border in range(0, 60, 5):
 # #### Solution
 
 # %% tags=["nbval-ignore-output"]
-places = inspection.thumbnails(images, 4).reshape(len(images), -1)
+places = cleaning.thumbnails(images, 4).reshape(len(images), -1)
 means = np.stack([places[taught][photo_labels[taught] == c].mean(axis=0) for c in class_range])
 by_place = -np.linalg.norm(places[judged, None] - means, axis=2)
 print("4 × 4 colours:", metrics.accuracy(judged_labels, by_place))

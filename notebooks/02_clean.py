@@ -42,7 +42,7 @@ import pandas as pd
 from sklearn.neighbors import KNeighborsClassifier
 
 from helpers import course
-from helpers.data import cleaning, inspection
+from helpers.data import cleaning
 from helpers.data.homework import CLASS_COUNTS, VARIANTS, homework_set
 from helpers.data.sources import load_photographs
 from helpers.data.splits import write_processed
@@ -57,7 +57,7 @@ print("Profile:", course.profile().name)
 # %% [markdown]
 # ## The contaminated set
 #
-# As in `01_inspect`, we rebuild the homework's set in two variants. To photographs (or drawn cells)
+# As in `01_inspect`, we rebuild the homework's set in two variants. To photographs (or synthetic cells)
 # somebody appended two pictures many times: as *identical* copies, or with another *background*
 # behind each copy.
 
@@ -379,7 +379,7 @@ print(
 # training set, once with those copies taken out of it.
 
 # %% tags=["nbval-ignore-output"]
-pixels = inspection.thumbnails(images, 8).reshape(len(images), -1)
+pixels = cleaning.thumbnails(images, 8).reshape(len(images), -1)
 
 
 def answers(train, judged):
@@ -479,7 +479,7 @@ print("second acquisition:", metrics.share(acquisition[kept]))
 # %% [markdown]
 # The file gets three arrays: `images`, `labels`, and `acquisition` (True for the second one). It is
 # written under a temporary name and renamed at the end, so an interrupted run leaves no half file.
-# A set that is not the complete homework is not written, and drawn cells go to the build folder, where
+# A set that is not the complete homework is not written, and synthetic cells go to the build folder, where
 # they cannot take the place of photographs.
 
 # %%

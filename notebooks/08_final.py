@@ -60,7 +60,7 @@ print("Profile:", data.profile.name)
 #
 # Both networks are EfficientNet-Lite0 and saw the same training photographs. *Before* is the report's
 # fine-tuning without augmentation (`05_finetune`), trained once more for its release, so its numbers
-# differ from `05`'s by what a repetition may. *After* is where this notebook ends. On drawn cells
+# differ from `05`'s by what a repetition may. *After* is where this notebook ends. On synthetic cells
 # the released networks would be strangers; there, both are trained now, briefly.
 
 # %% tags=["nbval-ignore-output"]

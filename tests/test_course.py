@@ -19,8 +19,8 @@ def test_only_full_runs_on_photographs_write_to_the_report():
     assert course.output_folder("full", "mirror", True) == report
     for profile, source, photographs in [
         ("quick", "mirror", True),
-        ("full", "drawn", False),
-        ("quick", "drawn", False),
+        ("full", "synthetic", False),
+        ("quick", "synthetic", False),
     ]:
         assert course.output_folder(profile, source, photographs) != report
 

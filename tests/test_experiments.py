@@ -5,8 +5,8 @@ import pytest
 
 from helpers import course
 from helpers.data import synthetic
-from helpers.data.photographs import CLASS_NAMES, Source
-from helpers.data.sets import CourseData, ImageSet
+from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
+from helpers.data.sets import CourseData
 from helpers.training import run
 from helpers.training.experiment import Experiment
 
@@ -24,7 +24,7 @@ def data():
         course.PROFILES["quick"], name="test", scratch=TINY, head=TINY, subset=TINY
     )
     sets = {"train": images, "validation": few, "test": few}
-    source = Source("drawn", "drawn cells", False, "0")
+    source = Source("synthetic", "synthetic cells", False, "0")
     return CourseData(sets, CLASS_NAMES, source, profile, "fingerprint")
 
 

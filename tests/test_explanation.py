@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.changes import shifts
-from helpers.data.sets import ImageSet
+from helpers.data.photographs import ImageSet
 from helpers.evaluation import explanation
 
 

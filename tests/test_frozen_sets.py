@@ -6,7 +6,8 @@ import pytest
 
 from helpers import course
 from helpers.commands import frozen_sets
-from helpers.data.sets import ImageSet, load_course_data
+from helpers.data.photographs import ImageSet
+from helpers.data.sets import load_course_data
 
 FROZEN = json.loads(frozen_sets.path().read_text())
 

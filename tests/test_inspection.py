@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.data.cleaning import perceptual_hashes
-from helpers.data.inspection import changes, mean_colours, stretches, thumbnails
+from helpers.data.cleaning import changes, mean_colours, perceptual_hashes, stretches, thumbnails
 from helpers.figures.cleaning_figures import hash_steps
 
 

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from helpers.course import PROFILES
-from helpers.data.photographs import Source
-from helpers.data.sets import CourseData, ImageSet
+from helpers.data.photographs import ImageSet, Source
+from helpers.data.sets import CourseData
 from helpers.evaluation import judging
 
 N = 200
@@ -19,7 +19,7 @@ def logits_with(correct: int) -> np.ndarray:
 def data() -> CourseData:
     images = ImageSet(np.zeros((N, 1, 1, 3), np.uint8), np.zeros(N, np.int64))
     names = ("train", "validation", "shifted_validation", "test")
-    source = Source("drawn", "toy", False, "none")
+    source = Source("synthetic", "toy", False, "none")
     return CourseData(dict.fromkeys(names, images), ("a", "b"), source, PROFILES["quick"], "none")
 
 

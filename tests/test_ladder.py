@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.data.sets import ImageSet
+from helpers.data.photographs import ImageSet
 from helpers.evaluation import metrics
 from helpers.figures import ladder
 from helpers.training.recorded import Judged

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import course
-from helpers.data.sets import ImageSet
+from helpers.data.photographs import ImageSet
 from helpers.evaluation import metrics, records
 from helpers.training import recorded
 from helpers.training.experiment import Experiment, identity

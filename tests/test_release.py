@@ -15,8 +15,8 @@ from keras import layers
 from helpers import course
 from helpers.changes.shifts import chains
 from helpers.course import CourseError
-from helpers.data.photographs import CLASS_NAMES, Source
-from helpers.data.sets import SHIFT_SEEDS, CourseData, ImageSet
+from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
+from helpers.data.sets import SHIFT_SEEDS, CourseData
 from helpers.evaluation import calibration, metrics
 from helpers.evaluation import records as results
 from helpers.models import released
@@ -234,10 +234,10 @@ def test_the_page_says_it_all(model, models, card):
         "shifted validation set",
     ):
         assert part in text, part
-    training = {**card["training"], "source": "drawn"}
+    training = {**card["training"], "source": "synthetic"}
     drawn = {**card, "training": training, "metrics": {}, "backbone": None}
     text = (released.write(model, "toy", drawn) / "CARD.md").read_text()
-    assert "Drawn cells" in text
+    assert "Synthetic cells" in text
     assert "Acevedo" not in text
     assert "random weights" in text
     assert "Nothing was recorded" in text
@@ -281,7 +281,7 @@ def test_other_images_than_the_released_networks_train_one_of_their_own(
     assert isinstance(released.load_or_train("fine_tuned", data), keras.Model)
     assert "fine_tuned: released model" in capsys.readouterr().out
     assert asked == []
-    drawn = dataclasses.replace(data, source=Source("drawn", "drawn cells", False, "0"))
+    drawn = dataclasses.replace(data, source=Source("synthetic", "synthetic cells", False, "0"))
     others = dataclasses.replace(data, class_names=("algae", "yeast"))
     for strange in (drawn, others):
         assert released.load_or_train("fine_tuned", strange) == "new"

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 
 from helpers import course
-from helpers.data.photographs import CLASS_NAMES, Source
-from helpers.data.sets import CourseData, ImageSet
+from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
+from helpers.data.sets import CourseData
 from helpers.evaluation import metrics, records
 from helpers.training.experiment import Experiment
 from helpers.training.run import Outcome
 
-SOURCE = SimpleNamespace(name="drawn", checksum="0")
+SOURCE = SimpleNamespace(name="synthetic", checksum="0")
 
 
 def test_runs_side_by_side_lose_no_record(tmp_path, monkeypatch):
@@ -36,7 +36,7 @@ def test_stored_logits_predict_and_weigh_as_those_that_were_judged(tmp_path, mon
     logits = np.full((8, 8), -20, np.float32)
     logits[:, :2] = [30.001, 30.004]
     images = ImageSet(np.zeros((8, 96, 96, 3), np.uint8), np.ones(8, np.int64))
-    source = Source("drawn", "drawn cells", False, "0")
+    source = Source("synthetic", "synthetic cells", False, "0")
     data = CourseData(
         {"validation": images}, CLASS_NAMES, source, course.PROFILES["quick"], "fingerprint"
     )

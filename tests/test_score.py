@@ -13,8 +13,8 @@ from helpers import course
 from helpers.commands import isolated, score
 from helpers.course import CourseError
 from helpers.data import unpacking
-from helpers.data.photographs import CLASS_NAMES, Source
-from helpers.data.sets import CourseData, ImageSet
+from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
+from helpers.data.sets import CourseData
 
 # Each image of these sets holds its class in its first pixel.
 READS_PIXEL = "return X[:, 0, 0, 0].astype(int)"
@@ -36,7 +36,7 @@ def data():
         # No platelets, as in the real second acquisition.
         "second_acquisition": image_set(np.arange(7)),
     }
-    source = Source("drawn", "drawn cells", False, "0")
+    source = Source("synthetic", "synthetic cells", False, "0")
     return CourseData(sets, CLASS_NAMES, source, course.PROFILES["quick"], "fingerprint")
 
 
@@ -74,7 +74,7 @@ def test_a_good_submission_is_scored_set_by_set(tmp_path, data):
     assert recall.loc["eosinophil"].tolist() == [1, 1, 1]
     assert recall.loc["platelet"].isna().tolist() == [False, False, True]
     assert "not the competition's" in text
-    assert "drawn cells, profile quick" in text
+    assert "synthetic cells, profile quick" in text
     # Three lines and an empty one, for each of 3 sets, 1 shuffled batch, 8 single images.
     assert "It printed 48 lines" in text
 

@@ -41,12 +41,14 @@ def data(tmp_path, monkeypatch):
 
 @pytest.fixture
 def draws(monkeypatch):
-    """Stand-ins for the drawn cells; the list grows with every drawing."""
+    """Stand-ins for the synthetic cells; the list grows with every drawing."""
     drawings = []
 
     def draw_photographs():
         drawings.append(1)
-        source = Source("drawn", "cells drawn by hand", are_photographs=False, checksum="c0ffee")
+        source = Source(
+            "synthetic", "cells drawn by hand", are_photographs=False, checksum="c0ffee"
+        )
         return Photographs(IMAGES, LABELS, CLASS_NAMES, source)
 
     monkeypatch.setattr(synthetic, "draw_photographs", draw_photographs)
@@ -95,11 +97,11 @@ def test_where_nothing_is_reached_cells_are_drawn_once_and_it_is_said(data, draw
     for _ in range(2):
         photographs = load_photographs()
         assert capsys.readouterr().out == (
-            "Images: drawn cells, because no photographs could be had (data/training_set.npz is "
-            "missing, BLOODCELLS_MIRROR is not set, zenodo.org cannot be reached).\n"
+            "Images: synthetic cells, because no photographs could be had (data/training_set.npz "
+            "is missing, BLOODCELLS_MIRROR is not set, zenodo.org cannot be reached).\n"
         )
     assert len(draws) == 1
-    assert photographs.source == Source("drawn", "cells drawn by hand", False, "c0ffee")
+    assert photographs.source == Source("synthetic", "cells drawn by hand", False, "c0ffee")
     np.testing.assert_array_equal(photographs.images, IMAGES)
     assert not photographs.images.flags.writeable
     assert photographs.labels.dtype == np.int64
@@ -334,7 +336,7 @@ def test_a_damaged_cache_is_made_anew(data, draws, damage):
 
 def test_another_recipe_is_decoded_anew(data, draws, monkeypatch):
     load_photographs()
-    monkeypatch.setattr(sources, "RECIPE", sources.RECIPE + 1)
+    monkeypatch.setattr(sources, "CACHE_VERSION", sources.CACHE_VERSION + 1)
     load_photographs()
     assert len(draws) == 2
 
@@ -364,3 +366,9 @@ def test_the_mirror_s_photographs_are_the_published_ones(monkeypatch):
     start = time.monotonic()
     load_photographs()
     assert time.monotonic() - start < 1
+
+
+def test_the_former_word_is_refused_with_the_new_one(data, monkeypatch):
+    monkeypatch.setenv("BLOODCELLS_SOURCE", "drawn")
+    with pytest.raises(CourseError, match="is now called BLOODCELLS_SOURCE=synthetic"):
+        load_photographs()

@@ -47,7 +47,7 @@ def test_roles_have_their_shares_in_every_class():
     for label, count in enumerate((200, 100, 60)):
         members = roles[given.labels == label]
         shares = {role: (members == role).sum() / count for role in ROLES}
-        expected = {"train": 0.63, "validation": 0.07, "test": 0.15, "shift_validation": 0.15}
+        expected = {"train": 0.63, "validation": 0.07, "test": 0.15, "reserved_for_shift": 0.15}
         assert shares == pytest.approx({**dict.fromkeys(ROLES, 0), **expected}, abs=0.02)
 
 
@@ -81,7 +81,7 @@ def test_official_splits_keep_their_meaning():
     split = np.array(["test", "val", "train"] * 60)
     roles = names(assign_roles(photographs((60, 60, 60), split=split)))
     assert set(roles[split == "test"]) == {"test"}
-    assert set(roles[split == "val"]) == {"shift_validation"}
+    assert set(roles[split == "val"]) == {"reserved_for_shift"}
     assert set(roles[split == "train"]) == {"train", "validation"}
 
 
@@ -108,7 +108,7 @@ def test_the_homeworks_own_file_loses_its_planted_pictures_and_a_test_set():
     roles = names(assign_roles(given))
     np.testing.assert_array_equal(roles == "dropped", planted)
     counts = {role: (roles == role).sum() for role in ROLES[:4]}
-    assert counts == {"train": 231, "validation": 24, "test": 24, "shift_validation": 21}
+    assert counts == {"train": 231, "validation": 24, "test": 24, "reserved_for_shift": 21}
 
 
 def test_a_class_of_one_image_is_named():
@@ -194,5 +194,5 @@ def test_roles_of_the_mirror(monkeypatch):
     assert sizes["second_acquisition"] == 408
     # Both rows of eight pairs in the homework set; one row of the nine pairs outside it.
     assert sizes["dropped"] == 8 * 2 + 9
-    assert abs(sizes["test"] - sizes["shift_validation"]) <= 8
+    assert abs(sizes["test"] - sizes["reserved_for_shift"]) <= 8
     assert sizes["validation"] / (sizes["train"] + sizes["validation"]) == pytest.approx(0.1, 0.01)

@@ -5,8 +5,8 @@ import pytest
 
 from helpers import course
 from helpers.commands import study
-from helpers.data.photographs import CLASS_NAMES, Source
-from helpers.data.sets import CourseData, ImageSet
+from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
+from helpers.data.sets import CourseData
 from helpers.training import recipes
 
 
@@ -14,7 +14,7 @@ from helpers.training import recipes
 def data():
     images = ImageSet(np.zeros((8, 4, 4, 3), np.uint8), np.arange(8))
     sets = {"train": images, "validation": images, "shifted_validation": images}
-    source = Source("drawn", "drawn cells", False, "0")
+    source = Source("synthetic", "synthetic cells", False, "0")
     return CourseData(sets, CLASS_NAMES, source, course.PROFILES["quick"], "fingerprint")
 
 

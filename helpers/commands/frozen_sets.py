@@ -13,12 +13,12 @@ from pathlib import Path
 
 from helpers import course
 from helpers.changes import shifts
+from helpers.data.photographs import ImageSet
 from helpers.data.sets import (
-    SHIFT_RECIPE,
     SHIFT_SEEDS,
     SHIFT_SEVERITY,
+    SHIFT_VERSION,
     CourseData,
-    ImageSet,
     load_course_data,
 )
 from helpers.files import replaced
@@ -43,7 +43,7 @@ def freeze(data: CourseData) -> dict:
         "fingerprint": data.fingerprint,
         "source": data.source.name,
         "source_checksum": data.source.checksum,
-        "shift_recipe": SHIFT_RECIPE,
+        "shift_recipe": SHIFT_VERSION,
         "shift_seeds": SHIFT_SEEDS,
         "severity": SHIFT_SEVERITY,
         "seen_operations": [operation.name for operation in operations if operation.seen],

@@ -61,13 +61,13 @@ def made_with() -> dict:
     A stored notebook whose recipes are older than the helpers' shows numbers that they no longer
     compute; a test finds it without training anything.
     """
-    from helpers.data.sets import SHIFT_RECIPE
+    from helpers.data.sets import SHIFT_VERSION
     from helpers.training.experiment import CACHE_VERSION
 
     return {
         "profile": course.profile().name,
         "experiment_recipe": CACHE_VERSION,
-        "shift_recipe": SHIFT_RECIPE,
+        "shift_recipe": SHIFT_VERSION,
     }
 
 

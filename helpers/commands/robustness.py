@@ -14,7 +14,8 @@ import numpy as np
 from helpers import course
 from helpers.changes import corruptions
 from helpers.data import splits
-from helpers.data.sets import CourseData, ImageSet
+from helpers.data.photographs import ImageSet
+from helpers.data.sets import CourseData
 from helpers.evaluation import metrics, records
 from helpers.files import replaced
 from helpers.models import networks

@@ -20,7 +20,7 @@ DUPLICATE_PAIRS = 8
 COPIES_PER_LABEL = 200
 LABEL_OF_SECOND_PICTURE = 5
 # Of a set with other classes or fewer photographs.
-HOMEWORK_SHARE = 0.7
+HOMEWORK_FRACTION = 0.7
 
 VARIANTS = ("identical", "backgrounds")
 JOKES = ("vampire", "duck")
@@ -109,7 +109,7 @@ def choose_homework_rows(photographs: Photographs, seed: int = 0) -> np.ndarray:
     if _has_homework_counts(photographs, group_ids):
         rows = _rows_at_homework_counts(photographs.labels, group_ids, rng)
     else:
-        rows = _share_of_each_class(photographs.labels, group_ids, rng)
+        rows = _fraction_of_each_class(photographs.labels, group_ids, rng)
     return rng.permutation(rows)
 
 
@@ -270,15 +270,15 @@ def _rows_at_homework_counts(
     return np.concatenate([rows, *singles])
 
 
-def _share_of_each_class(
+def _fraction_of_each_class(
     labels: np.ndarray, group_ids: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return HOMEWORK_SHARE of each class, groups whole, at least two images on either side."""
+    """Return HOMEWORK_FRACTION of each class, groups whole, at least two images on either side."""
     groups = cleaning.duplicate_groups(group_ids, smallest=1)
     label_of_group = labels[[rows[0] for rows in groups]]
     chosen = [np.empty(0, np.int64)]
     for label in np.unique(label_of_group):
         of_class = np.flatnonzero(label_of_group == label)
-        count = min(max(round(HOMEWORK_SHARE * len(of_class)), 2), len(of_class) - 2)
+        count = min(max(round(HOMEWORK_FRACTION * len(of_class)), 2), len(of_class) - 2)
         chosen += [groups[group] for group in rng.permutation(of_class)[: max(count, 0)]]
     return np.concatenate(chosen)

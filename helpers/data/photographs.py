@@ -24,9 +24,9 @@ class Source:
     """Where images came from.
 
     Attributes:
-        name: "homework", "mirror", "bloodmnist", "folder" or "drawn".
+        name: "homework", "mirror", "bloodmnist", "folder" or "synthetic".
         description: one line for the reader.
-        are_photographs: False for drawn cells only.
+        are_photographs: False for synthetic cells only.
         checksum: hex digest of the file (or folder listing) the images came from.
     """
 
@@ -37,8 +37,8 @@ class Source:
 
     @property
     def caption(self) -> str:
-        """What every figure made from these images says: "photographs (mirror)", "drawn cells"."""
-        return f"photographs ({self.name})" if self.are_photographs else "drawn cells"
+        """What figures made from these images say: "photographs (mirror)", "synthetic cells"."""
+        return f"photographs ({self.name})" if self.are_photographs else "synthetic cells"
 
 
 @dataclass(frozen=True)
@@ -61,3 +61,18 @@ class Photographs:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled images: uint8 (N, 96, 96, 3), 0-255, and int64 (N,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def rows(self, indices: np.ndarray) -> "ImageSet":
+        """Return the images of these rows, in this order."""
+        return ImageSet(self.images[indices], self.labels[indices])

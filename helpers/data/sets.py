@@ -7,29 +7,14 @@ import numpy as np
 from helpers import course
 from helpers.changes import shifts
 from helpers.data import splits
-from helpers.data.photographs import Source
+from helpers.data.photographs import ImageSet, Source
 from helpers.data.sources import load_photographs
 from helpers.files import replaced, short_hash
 
 # Raised by hand whenever shifts.competition_like draws other images from the same seed.
-SHIFT_RECIPE = 1
+SHIFT_VERSION = 1
 SHIFT_SEVERITY = 1.0
 SHIFT_SEEDS = {"shifted_validation": 11, "shifted_test": 12}
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """Labelled images: uint8 (N, 96, 96, 3), 0-255, and int64 (N,)."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def rows(self, indices: np.ndarray) -> "ImageSet":
-        """Return the images of these rows, in this order."""
-        return ImageSet(self.images[indices], self.labels[indices])
 
 
 @dataclass(frozen=True)
@@ -114,11 +99,11 @@ def load_course_data() -> CourseData:
         photographs.source.checksum,
         profile.train_images,
         profile.evaluation_images,
-        SHIFT_RECIPE,
+        SHIFT_VERSION,
     )
     sets = {role: images_of(role) for role in ("train", "validation", "test")}
     sets["shifted_validation"] = _shifted(
-        images_of("shift_validation"), "shifted_validation", fingerprint
+        images_of("reserved_for_shift"), "shifted_validation", fingerprint
     )
     sets["shifted_test"] = _shifted(sets["test"], "shifted_test", fingerprint)
     second = images_of("second_acquisition")

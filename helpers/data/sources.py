@@ -1,6 +1,6 @@
-"""Where the course's images come from: the homework's file, a mirror, BloodMNIST, or drawn cells.
+"""Where the images come from: the homework's file, a mirror, BloodMNIST, or synthetic cells.
 
-BLOODCELLS_SOURCE asks for one of them by name ("homework", "mirror", "bloodmnist", "drawn"), or
+BLOODCELLS_SOURCE asks for one of them by name ("homework", "mirror", "bloodmnist", "synthetic"), or
 for a folder or zip of class folders by its path. BLOODCELLS_MIRROR names a mirror (a folder or an
 http URL), see data/README.md.
 """
@@ -25,7 +25,7 @@ from helpers.data.reading import read_class_folders
 from helpers.files import replaced
 
 # Raised by hand whenever the same file is decoded to other pixels or another order.
-RECIPE = 1
+CACHE_VERSION = 1
 
 HOMEWORK_FILE = "training_set.npz"
 PBC_ZIP = "PBC_dataset_normal_DIB.zip"
@@ -58,7 +58,7 @@ class _Candidate:
 def load_photographs() -> Photographs:
     """Return the images of the source that was asked for, else of the first that can be had.
 
-    The order is: the homework's own file, the mirror, BloodMNIST, drawn cells. One printed line
+    The order is: the homework's own file, the mirror, BloodMNIST, synthetic cells. One printed line
     says which was chosen and why. Decoded images are kept in the data folder, so that only the
     first call takes long; they are memory-mapped and read-only.
 
@@ -90,6 +90,8 @@ def _first_available() -> tuple[Photographs, str]:
 
 def _asked_for(asked: str) -> Photographs:
     candidates = _candidates()
+    if asked == "drawn":
+        raise CourseError("BLOODCELLS_SOURCE=drawn is now called BLOODCELLS_SOURCE=synthetic.")
     if asked not in candidates:
         return _class_folders(asked)
     photographs = candidates[asked].load()
@@ -119,10 +121,10 @@ def _candidates() -> dict[str, _Candidate]:
             reason="because it can be downloaded",
             missing="zenodo.org cannot be reached",
         ),
-        "drawn": _Candidate(
-            load=_drawn,
+        "synthetic": _Candidate(
+            load=_synthetic,
             reason="because no photographs could be had",
-            missing="it cannot be drawn",
+            missing="they cannot be drawn",
         ),
     }
 
@@ -267,10 +269,10 @@ def _listing_digest(top: Path) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _drawn() -> Photographs:
+def _synthetic() -> Photographs:
     from helpers.data import synthetic  # only here: nothing else needs it
 
-    return _cached("drawn", f"recipe {synthetic.RECIPE}", synthetic.draw_photographs)
+    return _cached("synthetic", f"version {synthetic.CACHE_VERSION}", synthetic.draw_photographs)
 
 
 def read_image_set(
@@ -373,7 +375,7 @@ def _conversion(archive: zipfile.ZipFile, key: str, dtype: np.dtype) -> str:
 
 def _cached(name: str, identity: str, make: Callable[[], Photographs]) -> Photographs:
     """Return what `make` returns, from the data folder if it was made before."""
-    key = hashlib.sha256(f"{RECIPE}|{name}|{identity}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{CACHE_VERSION}|{name}|{identity}".encode()).hexdigest()[:16]
     path = course.data_folder() / f"decoded-{name}-{key}.npy"
     photographs = _read_cache(path)
     if photographs is None:

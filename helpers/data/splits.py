@@ -17,17 +17,17 @@ ROLES = (
     "train",
     "validation",
     "test",
-    "shift_validation",
+    "reserved_for_shift",
     "second_acquisition",
     "dropped",
 )
 # Every class must have an image in each of these.
 NEEDED_BY_EVERY_CLASS = ROLES[:4]
 
-VALIDATION_SHARE = 0.1
+VALIDATION_FRACTION = 0.1
 # Of the homework's own file, which comes without any other photographs; half of it for the test,
 # half for the shifted validation set.
-HELD_OUT_SHARE = 0.15
+HELD_OUT_FRACTION = 0.15
 
 # Raised by hand whenever the same photographs would get other roles.
 SPLIT_VERSION = 1
@@ -79,7 +79,7 @@ def assign_roles(
 
     The homework's rows without any copy of a duplicate are split 90/10 into train and validation.
     All other photographs, each once and none that the homework's rows show too, are split in two:
-    test and shift_validation (the source's own test and validation splits, where it has them).
+    test and reserved_for_shift (the source's own test and validation splits, where it has them).
     The homework's own file has no others: 15 % of it is set aside first. The second acquisition is
     taken out of all of these. Every split keeps the classes' shares.
 
@@ -113,17 +113,17 @@ def assign_roles(
 
     rng = np.random.default_rng(seed)
     if is_homework_file:
-        held_out = _share(clean, labels, HELD_OUT_SHARE, rng)
+        held_out = _fraction(clean, labels, HELD_OUT_FRACTION, rng)
         clean &= ~held_out
     if photographs.official_split is None:
-        test = _share(held_out, labels, 0.5, rng)
+        test = _fraction(held_out, labels, 0.5, rng)
     else:
         test = held_out & (photographs.official_split == "test")
-    validation = _share(clean, labels, VALIDATION_SHARE, rng)
+    validation = _fraction(clean, labels, VALIDATION_FRACTION, rng)
     codes = np.full(len(photographs), ROLES.index("dropped"), np.uint8)
     for role, members in {
         "second_acquisition": second,
-        "shift_validation": held_out & ~test,
+        "reserved_for_shift": held_out & ~test,
         "test": test,
         "train": clean & ~validation,
         "validation": validation,
@@ -214,14 +214,14 @@ def _second_acquisition(photographs: Photographs, candidates: np.ndarray) -> np.
     return second & (2 * taken <= available).all()
 
 
-def _share(
-    members: np.ndarray, labels: np.ndarray, share: float, rng: np.random.Generator
+def _fraction(
+    members: np.ndarray, labels: np.ndarray, fraction: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return bool (N,): `share` of each class's members, rounded, at least one."""
+    """Return bool (N,): `fraction` of each class's members, rounded, at least one."""
     chosen = np.zeros(len(members), bool)
     for label in np.unique(labels[members]):
         rows = np.flatnonzero(members & (labels == label))
-        chosen[rng.permutation(rows)[: max(1, round(share * len(rows)))]] = True
+        chosen[rng.permutation(rows)[: max(1, round(fraction * len(rows)))]] = True
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""Drawn blood cells: eight classes drawn from their morphology, for machines that reach no images.
+"""Synthetic blood cells: eight classes drawn from their morphology, where no images are reached.
 
 What is drawn of each class (nucleus, granules, cytoplasm, size) follows the descriptions in
 B. J. Bain, Blood Cells: A Practical Guide (5th ed., Wiley 2015), chapter 3, and the photographs of
@@ -28,7 +28,7 @@ from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES, IMAGE_SIZE, Photographs, Source
 
 # Raised by hand whenever the same seed draws other images.
-RECIPE = 1
+CACHE_VERSION = 1
 
 # The mirror's photographs, by class (see CLASS_NAMES).
 CLASS_COUNTS = (1096, 2805, 1396, 2606, 1093, 1278, 2996, 2113)
@@ -85,12 +85,12 @@ def draw_photographs(seed: int = 0) -> Photographs:
     second_acquisition, originals, copies = _special_rows(labels, rng)
     images = _draw_in_parallel(seed, labels, second_acquisition)
     images[copies] = images[originals]
-    checksum = hashlib.sha256(f"drawn cells, recipe {RECIPE}, seed {seed}".encode()).hexdigest()
+    made_by = f"synthetic cells, version {CACHE_VERSION}, seed {seed}"
     source = Source(
-        name="drawn",
-        description=f"cells drawn from their morphology (recipe {RECIPE}, seed {seed})",
+        name="synthetic",
+        description=f"cells drawn from their morphology (version {CACHE_VERSION}, seed {seed})",
         are_photographs=False,
-        checksum=checksum,
+        checksum=hashlib.sha256(made_by.encode()).hexdigest(),
     )
     return Photographs(images, labels, CLASS_NAMES, source)
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from helpers.changes import shifts
 from helpers.data import splits
-from helpers.data.sets import ImageSet
+from helpers.data.photographs import ImageSet
 from helpers.evaluation import calibration, metrics
 
 # Kinds of operation, as tables and figures name them.

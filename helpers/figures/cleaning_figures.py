@@ -6,8 +6,7 @@ import scipy.fft
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from helpers.data.cleaning import CENTRE, LUMA
-from helpers.data.inspection import thumbnails
+from helpers.data.cleaning import CENTRE, LUMA, thumbnails
 from helpers.figures.style import PALETTE
 
 

@@ -60,7 +60,7 @@ Photographs of the Barcelona peripheral-blood-cell set (PBC), as BloodMNIST uses
 - J. Yang et al. 2023, *MedMNIST v2: a large-scale lightweight benchmark for 2D and 3D biomedical
   image classification*, Scientific Data 10:41."""
 DATA = {
-    "drawn": "**Drawn cells**, made by this course (`H@/data/synthetic.py`, MIT), no photographs.",
+    "synthetic": "**Synthetic cells**, made by this course (`H@/data/synthetic.py`, MIT).",
     "folder": "Images of a folder of the trainer's own; their licence is the trainer's to name.",
 }
 
@@ -100,7 +100,7 @@ def load(name: str = DEFAULT) -> keras.Model:
 def load_or_train(name: str, data) -> keras.Model:
     """Return the released model of that name, or on other images the experiment of that name.
 
-    To drawn cells, and to classes of your own, the released network is a stranger: there the
+    To synthetic cells, and to classes of your own, the released network is a stranger: there the
     experiment is trained on `data`, or its cached outcome loaded. Which of the two, is printed.
 
     Args:

@@ -15,8 +15,8 @@ import numpy as np
 
 from helpers import course
 from helpers.changes import augment
-from helpers.data.photographs import IMAGE_SIZE
-from helpers.data.sets import CourseData, ImageSet
+from helpers.data.photographs import IMAGE_SIZE, ImageSet
+from helpers.data.sets import CourseData
 from helpers.evaluation.machine import provenance
 from helpers.files import replaced, short_hash
 from helpers.models import fused_batch_norm, networks, weights

@@ -1,4 +1,4 @@
-"""Drawn cells: repeatable, shaped like the photographs, and neither too easy nor hopeless."""
+"""Synthetic cells: repeatable, shaped like the photographs, and neither too easy nor hopeless."""
 
 import numpy as np
 import pytest
@@ -91,9 +91,9 @@ def test_the_drawn_set_repeats_the_counts_of_the_photographs(undrawn):
     assert np.bincount(photographs.labels).tolist() == list(synthetic.CLASS_COUNTS)
     assert len(set(photographs.labels[:100].tolist())) == len(CLASS_NAMES)
     assert photographs.class_names == CLASS_NAMES
-    assert photographs.source.name == "drawn"
+    assert photographs.source.name == "synthetic"
     assert not photographs.source.are_photographs
-    assert photographs.source.caption == "drawn cells"
+    assert photographs.source.caption == "synthetic cells"
     assert np.array_equal(photographs.labels, synthetic.draw_photographs(seed=1).labels)
     other = synthetic.draw_photographs(seed=2)
     assert photographs.source.checksum != other.source.checksum

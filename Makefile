@@ -37,7 +37,7 @@ report: $(READY)  ## tables, figures and report/report.pdf, from the records in 
 	$(BIN)/python -m helpers report
 
 bench: $(READY)  ## two ways of doing a thing, compared in one run
-	$(BIN)/python -m helpers benchmark
+	$(BIN)/python -m helpers measure ways
 
 submission: $(READY)  ## submission.zip from the released model, or from EXPERIMENT=NAME, trained if need be
 	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers submission $(EXPERIMENT) --views $(VIEWS)

@@ -17,8 +17,7 @@ COMMANDS = {
     "submission": ("commands.submission", "write submission.zip"),
     "score": ("commands.score", "score a submission.zip"),
     "report": ("report.build", "build the course report from its records"),
-    "benchmark": ("commands.measure", "compare two ways of doing a thing, in one run"),
-    "costs": ("commands.costs", "count and time the networks"),
+    "measure": ("commands.measure", "compare ways of doing a thing, or cost the networks"),
 }
 
 

@@ -259,7 +259,7 @@ print("alone or together, the same features:", np.allclose(alone, together, atol
 # features. Then we project to a whole training.
 
 # %% tags=["nbval-ignore-output"]
-from helpers.evaluation import timing
+from helpers.evaluation import machine
 from helpers.training import loop
 
 loop.compile_model(model, "adam", 1e-3)
@@ -270,9 +270,9 @@ loop.compile_model(head, "adam", 1e-3)
 batch, answers = subset.images[:128], subset.labels[:128]
 batch_features = right_train[:128]
 seconds = {
-    "backbone and head": timing.seconds_per_call(lambda: model.train_on_batch(batch, answers)),
-    "backbone once": timing.seconds_per_call(lambda: model.predict_on_batch(batch)),
-    "head alone": timing.seconds_per_call(lambda: head.train_on_batch(batch_features, answers)),
+    "backbone and head": machine.seconds_per_call(lambda: model.train_on_batch(batch, answers)),
+    "backbone once": machine.seconds_per_call(lambda: model.predict_on_batch(batch)),
+    "head alone": machine.seconds_per_call(lambda: head.train_on_batch(batch_features, answers)),
 }
 
 # %% tags=["nbval-ignore-output"]

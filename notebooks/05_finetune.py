@@ -41,7 +41,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.data.sets import load_course_data
-from helpers.evaluation import judging, metrics, records, timing
+from helpers.evaluation import judging, machine, metrics, records
 from helpers.figures import style
 from helpers.models import backbones, networks, weights
 from helpers.training import recipes
@@ -444,7 +444,7 @@ by_epoch.round(3)
 rows, sixteen = {}, data["train"].images[:16]
 for name, entry in backbones.BACKBONES.items():
     model = weights.load_backbone(name, pretrained=False)
-    seconds = timing.seconds_per_call(lambda model=model: model(sixteen, training=False), 1)
+    seconds = machine.seconds_per_call(lambda model=model: model(sixteen, training=False), 1)
     rows[entry.title] = (model.count_params(), 1000 * seconds / len(sixteen))
 cost = pd.DataFrame.from_dict(rows, orient="index", columns=["parameters", "ms an image"])
 cost.sort_values("parameters").round(1)

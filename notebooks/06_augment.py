@@ -45,7 +45,7 @@ import pandas as pd
 from helpers.changes import augment, shifts
 from helpers.data.sets import SHIFT_SEEDS, load_course_data
 from helpers.evaluation import judging, metrics, records
-from helpers.evaluation.timing import seconds_per_call
+from helpers.evaluation.machine import seconds_per_call
 from helpers.figures import augment_figures, style
 from helpers.models.networks import predict_logits
 from helpers.training import recipes

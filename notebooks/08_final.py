@@ -253,7 +253,7 @@ print("same seeds, same copies:", np.allclose(first, last, atol=1e-3))
 # %%
 import tensorflow as tf
 
-from helpers.evaluation.timing import seconds_per_call
+from helpers.evaluation.machine import seconds_per_call
 from helpers.models import fused_batch_norm
 from helpers.training import recipes
 from helpers.training.loop import compile_model

@@ -1,41 +1,153 @@
-"""`make bench`: two ways of doing the same thing, timed in one run, as ratios, with memory.
+"""What the networks cost, and two ways of doing the same thing as ratios, measured in one run.
 
-Each way runs in a process of its own, so that its peak memory is its own. Images are random: their
-content does not change the work. Numbers go to build/benchmark.json.
+Commands, on an otherwise idle machine (minutes):
+    python -m helpers measure ways     compared with memory; writes build/benchmark.json
+    python -m helpers measure costs    parameters, multiply-adds, times; writes report/costs.json
+
+Networks have random weights and see random images: neither changes the work. One that lacks its
+ImageNet weights here is not measured, since nothing can be compared with its cost. Each way runs in
+a process of its own, so that its peak memory is its own.
 """
 
+import argparse
 import json
+import math
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
+import keras
 import numpy as np
+from keras import layers
 
 from helpers import course
-from helpers.evaluation.machine import peak_memory
+from helpers.data import cleaning
+from helpers.data.photographs import IMAGE_SIZE
+from helpers.evaluation import machine
 from helpers.files import replaced
+from helpers.models import backbones, fused_batch_norm, networks, weights
+from helpers.training import loop, recipes
+from helpers.training.run import FROM_SCRATCH, new_network
 
-BATCH_SIZE = 128
+CLASSES = 8
+TRAINING_BATCH = 128
+INFERENCE_BATCH = 256
 STEPS = 3
-IMAGES = 8 * BATCH_SIZE
+IMAGES = 8 * TRAINING_BATCH
 HEAD_EPOCHS = 30
 HOMEWORK_IMAGES = 13_759
 PAIRWISE_SAMPLE = 400
 
+TITLES = {"small_cnn": "Two convolutions", "vgg_like": "VGG-like"} | {
+    name: backbone.title for name, backbone in backbones.BACKBONES.items()
+}
+
 
 def _random_images(count: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, 96, 96, 3), dtype=np.uint8)
+    shape = (count, IMAGE_SIZE, IMAGE_SIZE, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def _random_labels(count: int) -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 8, count)
+    return np.random.default_rng(1).integers(0, CLASSES, count)
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+def multiply_adds(model: keras.Model) -> int:
+    """Return how many products one image takes, each added to a sum, at the model's input size.
+
+    A kernel is used once at each place of its layer's output, so a layer counts
+
+        height x width of its output x weights in its kernel
+
+    which is height x width x filters x (kernel height x kernel width x input channels / groups) for
+    a convolution, height x width x channels x (kernel height x kernel width) for a depthwise one,
+    and inputs x units for a dense layer. Biases, normalisation, activations, pooling and sums of
+    layers are left out, as in the tables of the EfficientNet and MobileNetV3 papers; Google's table
+    of EfficientNet-Lites counts them too and is about 5 % higher.
+
+    Args:
+        model: built for images of one size, nested or not.
+    """
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            total += multiply_adds(layer)
+        elif isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense):
+            places = math.prod(layer.output.shape[1:-1])
+            total += places * math.prod(layer.kernel.shape)
+    return total
+
+
+def compiled_network(name: str) -> keras.Model:
+    """Return a network with random weights, frozen and compiled as the course trains it.
+
+    A backbone is frozen as in `recipes.fine_tuned_on_subset`.
+
+    Args:
+        name: "small_cnn", "vgg_like" or a key of `backbones.BACKBONES`.
+
+    Raises:
+        CourseError: if no network has that name.
+    """
+    own = recipes.custom_cnns()
+    experiment = own[name] if name in own else recipes.fine_tuned_on_subset(name)
+    model = new_network(experiment, CLASSES, pretrained=False)
+    loop.compile_model(model, experiment.optimizer, experiment.learning_rate)
+    return model
+
+
+def cost(name: str) -> dict:
+    """Return what a network costs on this machine.
+
+    Args:
+        name: "small_cnn", "vgg_like" or a key of `backbones.BACKBONES`.
+
+    Returns:
+        "title", "parameters" (all weights, normalisation's statistics included), "multiply_adds"
+        of one image, and the median "training_ms" and "inference_ms" an image, in batches of
+        TRAINING_BATCH and INFERENCE_BATCH images.
+
+    Raises:
+        CourseError: if no network has that name.
+    """
+    model = compiled_network(name)
+    images, labels = _random_images(INFERENCE_BATCH), _random_labels(TRAINING_BATCH)
+    training_seconds = machine.seconds_per_call(
+        lambda: model.train_on_batch(images[:TRAINING_BATCH], labels)
+    )
+    inference_seconds = machine.seconds_per_call(lambda: model.predict_on_batch(images))
+    return {
+        "title": TITLES[name],
+        "parameters": model.count_params(),
+        "multiply_adds": multiply_adds(model),
+        "training_ms": 1000 * training_seconds / TRAINING_BATCH,
+        "inference_ms": 1000 * inference_seconds / INFERENCE_BATCH,
+    }
+
+
+def measure_costs() -> None:
+    """Measure every network that can be had here and write report/costs.json.
+
+    The file holds "networks" (by name, see `cost`), "missing" (by name, why its weights can't be
+    had), "batch" ("training" and "inference"), and what `machine.provenance` returns.
+    """
+    reasons = {name: weights.why_unavailable(name) for name in backbones.BACKBONES}
+    measured = {}
+    for name in (*FROM_SCRATCH, *(name for name, reason in reasons.items() if not reason)):
+        measured[name] = cost(name)
+        print(
+            f"{measured[name]['title']:20s}"
+            f"{measured[name]['training_ms']:8.2f} ms an image in training,"
+            f"{measured[name]['inference_ms']:8.2f} in inference",
+            flush=True,
+        )
+    content = {
+        "networks": measured,
+        "missing": {name: reason for name, reason in reasons.items() if reason},
+        "batch": {"training": TRAINING_BATCH, "inference": INFERENCE_BATCH},
+        **machine.provenance(),
+    }
+    with replaced(course.root() / "report" / "costs.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def training_step(jit_compile: bool = False, fuse: bool = True, frozen: bool = False) -> float:
@@ -43,67 +155,49 @@ def training_step(jit_compile: bool = False, fuse: bool = True, frozen: bool = F
 
     Keras 3.15's own "auto" leaves XLA off where TensorFlow sees nothing but a CPU.
     """
-    import keras
-
-    from helpers.models import fused_batch_norm, networks
-    from helpers.models.backbones import default_backbone
-
-    model = networks.classifier(default_backbone(), 8, pretrained=False)
+    model = networks.classifier(backbones.default_backbone(), CLASSES, pretrained=False)
     if frozen:
         networks.freeze_batch_norm(model.get_layer("backbone"))
     if fuse:
         fused_batch_norm.fuse(model.get_layer("backbone"))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, jit_compile=jit_compile)
-    images, labels = _random_images(BATCH_SIZE), _random_labels(BATCH_SIZE)
-    model.train_on_batch(images, labels)
-    return _seconds(lambda: [model.train_on_batch(images, labels) for _ in range(STEPS)]) / STEPS
+    images, labels = _random_images(TRAINING_BATCH), _random_labels(TRAINING_BATCH)
+    return machine.seconds_per_call(lambda: model.train_on_batch(images, labels), STEPS)
 
 
 def head_on_cached_features() -> float:
     """Return seconds to compute pooled features once and train a head on them for HEAD_EPOCHS."""
-    from helpers.models import networks
-    from helpers.models.backbones import default_backbone
-    from helpers.models.weights import load_backbone
-    from helpers.training import loop
-
-    backbone = load_backbone(default_backbone(), pretrained=False)
-    head = networks.head(backbone.output_shape[-1], 8, dropout=0.3)
+    backbone = weights.load_backbone(backbones.default_backbone(), pretrained=False)
+    head = networks.head(backbone.output_shape[-1], CLASSES, dropout=0.3)
     loop.compile_model(head, "adam", 1e-3)
     images, labels = _random_images(IMAGES), _random_labels(IMAGES)
 
-    def train(count: int, epochs: int) -> None:
-        features = networks.pooled_features(backbone, images[:count])
-        head.fit(features, labels[:count], batch_size=BATCH_SIZE, epochs=epochs, verbose=0)
+    def train() -> None:
+        features = networks.pooled_features(backbone, images)
+        head.fit(features, labels, batch_size=TRAINING_BATCH, epochs=HEAD_EPOCHS, verbose=0)
 
-    train(BATCH_SIZE, 1)
-    return _seconds(lambda: train(IMAGES, HEAD_EPOCHS))
+    return machine.seconds_per_call(train, 1)
 
 
 def frozen_backbone_every_epoch() -> float:
     """Return seconds of HEAD_EPOCHS epochs through the frozen backbone (from two, after one)."""
-    from helpers.models import networks
-    from helpers.models.backbones import default_backbone
-    from helpers.training import loop
-
-    model = networks.classifier(default_backbone(), 8, pretrained=False)
+    model = networks.classifier(backbones.default_backbone(), CLASSES, pretrained=False)
     model.get_layer("backbone").trainable = False
     loop.compile_model(model, "adam", 1e-3)
     images, labels = _random_images(IMAGES), _random_labels(IMAGES)
-
-    def epochs(count: int) -> None:
-        model.fit(images, labels, batch_size=BATCH_SIZE, epochs=count, verbose=0)
-
-    epochs(1)
-    return _seconds(lambda: epochs(2)) / 2 * HEAD_EPOCHS
+    epoch = machine.seconds_per_call(
+        lambda: model.fit(images, labels, batch_size=TRAINING_BATCH, verbose=0), 2
+    )
+    return HEAD_EPOCHS * epoch
 
 
 def duplicates_by_hash() -> float:
     """Return seconds to find exact duplicates among the homework's number of images by hash."""
-    from helpers.data import cleaning
-
     images = _random_images(HOMEWORK_IMAGES)
-    return _seconds(lambda: cleaning.duplicate_groups(cleaning.image_hashes(images)))
+    return machine.seconds_per_call(
+        lambda: cleaning.duplicate_groups(cleaning.image_hashes(images)), 1
+    )
 
 
 def duplicates_by_pairs() -> float:
@@ -116,7 +210,7 @@ def duplicates_by_pairs() -> float:
                 np.array_equal(images[first], images[second])
 
     pairs = PAIRWISE_SAMPLE * (PAIRWISE_SAMPLE - 1)
-    return _seconds(work) * HOMEWORK_IMAGES * (HOMEWORK_IMAGES - 1) / pairs
+    return machine.seconds_per_call(work, 1) * HOMEWORK_IMAGES * (HOMEWORK_IMAGES - 1) / pairs
 
 
 WAYS = {
@@ -135,24 +229,12 @@ WAYS = {
 COMPARISONS = [tuple(list(WAYS)[start : start + 2]) for start in range(0, len(WAYS), 2)]
 
 
-def _measured(way: str) -> dict:
-    command = [sys.executable, "-m", "helpers.commands.measure", way]
-    answer = subprocess.run(command, capture_output=True, text=True)
-    if answer.returncode:
-        raise course.CourseError(f"The benchmark '{way}' failed: {answer.stderr.strip()[-300:]}")
-    return json.loads(answer.stdout.splitlines()[-1])
-
-
-def main() -> int:
-    """Run one way and print its JSON, or all of them as a table of ratios."""
-    if len(sys.argv) == 2:
-        seconds = WAYS[sys.argv[1]]()
-        print(json.dumps({"seconds": seconds, "peak_mib": peak_memory()}))
-        return 0
+def compare_ways() -> None:
+    """Print every comparison as a ratio and write build/benchmark.json."""
     measured = {}
     for ours, other in COMPARISONS:
         for way in (ours, other):
-            measured[way] = _measured(way)
+            measured[way] = _in_own_process(way)
             memory = measured[way]["peak_mib"]
             memory = "" if memory is None else f"{memory:8,.0f} MiB at most"
             print(f"{way:34s}{measured[way]['seconds']:12,.3f} s {memory}", flush=True)
@@ -160,8 +242,27 @@ def main() -> int:
         print(f"{'':34s}{ratio:12,.1f} times faster\n", flush=True)
     with replaced(course.build_folder() / "benchmark.json") as temporary:
         temporary.write_text(json.dumps(measured, indent=1))
-    return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _in_own_process(way: str) -> dict:
+    command = [sys.executable, "-m", "helpers", "measure", "ways", "--one", way]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    if answer.returncode:
+        raise course.CourseError(f"The way '{way}' failed: {answer.stderr.strip()[-300:]}")
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["ways", "costs"])
+    parser.add_argument("--one", choices=WAYS, metavar="WAY", help="time this way, print JSON")
+    options = parser.parse_args(arguments)
+    if options.one:
+        print(json.dumps({"seconds": WAYS[options.one](), "peak_mib": machine.peak_memory()}))
+    elif options.what == "ways":
+        compare_ways()
+    else:
+        measure_costs()

@@ -1,9 +1,12 @@
-"""Where a number came from: revision, versions, processor, and the most memory that was held."""
+"""Where a number came from (revision, versions, processor); time and memory that a run takes."""
 
 import os
 import platform
+import statistics
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -45,6 +48,24 @@ def peak_memory() -> float | None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Kibibytes, but bytes on macOS (getrusage(2) of each).
     return peak / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def seconds_per_call(function: Callable[[], object], repeats: int = 5) -> float:
+    """Return the median wall-clock seconds of `function()`.
+
+    One call before the timed ones is not counted: it may trace a graph or fill a cache.
+
+    Args:
+        function: what to time, without arguments.
+        repeats: timed calls, at least 1.
+    """
+    function()
+    durations = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        function()
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)
 
 
 def _processor() -> str:

@@ -52,7 +52,7 @@ OPTIONAL = ("vgg_like", *TRIALS)
 
 # Files that a command of their own writes.
 MADE_BY = {
-    "costs.json": "helpers costs",
+    "costs.json": "helpers measure costs",
     "evaluation_sets.json": "helpers freeze",
 }
 

@@ -1,4 +1,4 @@
-"""Costs: counted as by hand and as published, and written whole."""
+"""Costs counted as by hand and as published; ways compared that are what they say."""
 
 import json
 import math
@@ -8,9 +8,9 @@ import pytest
 from keras import layers
 
 from helpers import course
-from helpers.commands import costs
+from helpers.commands import measure
 from helpers.course import CourseError
-from helpers.models import backbones, networks, weights
+from helpers.models import backbones, fused_batch_norm, networks, weights
 from helpers.training import loop, recipes, run
 
 
@@ -27,12 +27,12 @@ def test_multiply_adds_of_a_tiny_nested_network_as_by_hand():
     images = keras.Input((8, 8, 3))
     outputs = layers.Dense(5)(layers.GlobalAveragePooling2D()(inside(images)))  # 6x5
     model = keras.Model(images, outputs)
-    assert costs.multiply_adds(model) == 16 * 108 + 4 * 36 + 4 * 12 + 30
+    assert measure.multiply_adds(model) == 16 * 108 + 4 * 36 + 4 * 12 + 30
 
 
 def test_multiply_adds_of_the_first_cnn_as_by_hand():
     first, second, dense = 96 * 96 * 27 * 32, 48 * 48 * 9 * 32 * 64, 24 * 24 * 64 * 8
-    assert costs.multiply_adds(networks.small_cnn(8)) == first + second + dense
+    assert measure.multiply_adds(networks.small_cnn(8)) == first + second + dense
 
 
 def elementwise(model: keras.Model) -> int:
@@ -50,7 +50,7 @@ def elementwise(model: keras.Model) -> int:
 )
 def test_multiply_adds_are_near_the_published_ones(name, published):
     backbone = weights.load_backbone(name, backbones.LITES[name].image_size, pretrained=False)
-    counted = costs.multiply_adds(backbone) + 1280 * 1000  # and ImageNet's classes
+    counted = measure.multiply_adds(backbone) + 1280 * 1000  # and ImageNet's classes
     assert 0.94 * published < counted < published
     assert counted + elementwise(backbone) == pytest.approx(published, rel=0.005)
 
@@ -62,14 +62,14 @@ def test_multiply_adds_are_near_the_published_ones(name, published):
 )
 def test_multiply_adds_are_those_of_the_papers(application, published):
     model = getattr(keras.applications, application)(weights=None, input_shape=(224, 224, 3))
-    assert costs.multiply_adds(model) == pytest.approx(published, rel=0.02)
+    assert measure.multiply_adds(model) == pytest.approx(published, rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["vgg_like", "efficientnet_lite0"])
 def test_the_measured_network_is_the_trained_one(name):
-    measured = costs.compiled_network(name)
+    measured = measure.compiled_network(name)
     known = {**recipes.custom_cnns(), "efficientnet_lite0": recipes.fine_tuned_on_subset(name)}
-    trained = run.new_network(known[name], costs.CLASSES)
+    trained = run.new_network(known[name], measure.CLASSES)
     shapes = [[tuple(w.shape) for w in m.trainable_weights] for m in (measured, trained)]
     assert shapes[0] == shapes[1]
     assert float(measured.optimizer.learning_rate) == pytest.approx(known[name].learning_rate)
@@ -78,20 +78,20 @@ def test_the_measured_network_is_the_trained_one(name):
 
 def test_an_unknown_network_is_one_sentence():
     with pytest.raises(CourseError, match="'resnet5O' is no backbone"):
-        costs.compiled_network("resnet5O")
+        measure.compiled_network("resnet5O")
 
 
 def test_cost_is_an_image_s(monkeypatch):
-    monkeypatch.setattr(costs, "TRAINING_BATCH", 2)
-    monkeypatch.setattr(costs, "INFERENCE_BATCH", 4)
+    monkeypatch.setattr(measure, "TRAINING_BATCH", 2)
+    monkeypatch.setattr(measure, "INFERENCE_BATCH", 4)
     calls = []
 
     def seconds_per_call(function):
         calls.append(function())
         return 8.0
 
-    monkeypatch.setattr(costs.timing, "seconds_per_call", seconds_per_call)
-    cost = costs.cost("small_cnn")
+    monkeypatch.setattr(measure.machine, "seconds_per_call", seconds_per_call)
+    cost = measure.cost("small_cnn")
     assert (cost["title"], cost["parameters"]) == ("Two convolutions", 314_312)
     assert (cost["training_ms"], cost["inference_ms"]) == (4000, 2000)
     assert calls[1].shape == (4, 8)
@@ -99,14 +99,14 @@ def test_cost_is_an_image_s(monkeypatch):
 
 def test_the_file_holds_every_network_measured_or_missing(monkeypatch, tmp_path):
     monkeypatch.setattr(course, "root", lambda: tmp_path)
-    monkeypatch.setattr(costs, "provenance", lambda: {"revision": "abc"})
+    monkeypatch.setattr(measure.machine, "provenance", lambda: {"revision": "abc"})
     monkeypatch.setattr(
         weights, "why_unavailable", lambda name: "No way." if name == "resnet50" else None
     )
     monkeypatch.setattr(
-        costs, "cost", lambda name: {"title": name, "training_ms": 2.0, "inference_ms": 1.0}
+        measure, "cost", lambda name: {"title": name, "training_ms": 2.0, "inference_ms": 1.0}
     )
-    costs.measure_all()
+    measure.measure_costs()
     written = json.loads((tmp_path / "report" / "costs.json").read_text())
     assert [*written["networks"], "resnet50"] == [
         *("small_cnn", "vgg_like"),
@@ -116,3 +116,21 @@ def test_the_file_holds_every_network_measured_or_missing(monkeypatch, tmp_path)
     assert written["missing"] == {"resnet50": "No way."}
     assert written["batch"] == {"training": 128, "inference": 256}
     assert written["revision"] == "abc"
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_batch_norm_is_fused_only_where_it_should_be(fuse, monkeypatch):
+    backbone = keras.Sequential(
+        [keras.Input((96, 96, 3)), keras.layers.AveragePooling2D(32)], name="backbone"
+    )
+    layers = [keras.Input((96, 96, 3)), backbone, keras.layers.Flatten(), keras.layers.Dense(8)]
+    monkeypatch.setattr(networks, "classifier", lambda *_, **__: keras.Sequential(layers))
+    fused = []
+    monkeypatch.setattr(fused_batch_norm, "fuse", fused.append)
+    assert measure.training_step(fuse=fuse) > 0
+    assert fused == ([backbone] if fuse else [])
+
+
+def test_every_comparison_has_two_ways():
+    assert [len(pair) for pair in measure.COMPARISONS] == [2] * (len(measure.WAYS) // 2)
+    assert len(measure.WAYS) % 2 == 0

@@ -45,7 +45,7 @@ from helpers.data import cleaning
 from helpers.data.homework import VARIANTS, homework_set
 from helpers.data.sources import load_photographs
 from helpers.evaluation import metrics, records
-from helpers.figures import cleaning_figures, style
+from helpers.figures import charts, style
 
 style.use_course_style()
 photographs = load_photographs()
@@ -103,7 +103,7 @@ print("labels that occur:", np.unique(labels).tolist())
 # %% tags=["nbval-ignore-output"]
 first_names = [class_names[label] for label in labels[:7]]
 heading = f"The first rows: {len(set(first_names))} of {len(class_names)} classes, in no order"
-sheet = style.contact_sheet(identical[:7], first_names, 7, heading, 1.2)
+sheet = style.contact_sheet(identical[:7], first_names, 7, heading)
 style.save(sheet, "01_first_rows", source)
 
 # %% [markdown]
@@ -116,7 +116,7 @@ by_class = [rng.permutation(np.flatnonzero(labels == label)) for label in range(
 rows = np.stack([np.resize(rows, 3) for rows in by_class], axis=1).ravel()
 titles = [name.replace(" ", "\n") for name in class_names] + [""] * 2 * len(class_names)
 heading = "Three random rows of each class: do they all show a cell?"
-sheet = style.contact_sheet(identical[rows], titles, len(class_names), heading, 0.9)
+sheet = style.contact_sheet(identical[rows], titles, len(class_names), heading)
 style.save(sheet, "01_random_rows", source)
 
 # %% [markdown]
@@ -129,7 +129,7 @@ last_rows = np.arange(len(labels) - 6, len(labels))
 both = np.concatenate([identical[last_rows], backgrounds[last_rows]])
 titles = [f"row {row:,}: {labels[row]}" for row in last_rows] * 2
 heading = "The last rows: identical copies above, altered backgrounds below"
-sheet = style.contact_sheet(both, titles, len(last_rows), heading, 1.15)
+sheet = style.contact_sheet(both, titles, len(last_rows), heading)
 style.save(sheet, "01_last_rows", source)
 
 # %% [markdown]
@@ -140,7 +140,7 @@ joint_rows = np.arange(11956, 11962)
 both = np.concatenate([identical[joint_rows], backgrounds[joint_rows]])
 titles = [f"row {row:,}: {labels[row]}" for row in joint_rows] * 2
 heading = "Around row 11,959: identical copies above, altered backgrounds below"
-sheet = style.contact_sheet(both, titles, len(joint_rows), heading, 1.15)
+sheet = style.contact_sheet(both, titles, len(joint_rows), heading)
 style.save(sheet, "01_joint", source)
 
 # %% [markdown]
@@ -215,7 +215,15 @@ changes = {
 still = {name: parts["centre only"] < 1 for name, parts in changes.items()}
 in_both = still["identical"] & still["backgrounds"]
 heading = f"The centre stays as it was in {in_both.sum():,} rows, in both variants"
-style.save(cleaning_figures.changes_by_row(changes, 11_700, heading), "01_changes", source)
+figure, axes = plt.subplots(2, 1, figsize=(7.2, 4.4), sharex=True)
+for axis, (name, parts) in zip(axes, changes.items(), strict=True):
+    for part, values in parts.items():
+        axis.plot(np.arange(11_700, len(values)), values[11_700:], ".", ms=2, label=part)
+    axis.set(title=name, ylabel="grey levels")
+axes[1].set_xlabel("row of the set")
+figure.legend(*axis.get_legend_handles_labels(), loc="outside lower left", markerscale=5)
+figure.suptitle(heading)
+style.save(figure, "01_changes", source)
 
 # %% [markdown]
 # In photographs nothing repeats: both parts of the image change from row to row. With identical
@@ -259,7 +267,7 @@ print(f"without planted pictures: {class_counts.max() / class_counts.min():.2f}"
 ratio = class_counts.max() / class_counts.min()
 heading = f"{class_counts.idxmax()} has {ratio:.1f} times the images of {class_counts.idxmin()}"
 heading = heading.capitalize()
-style.save(style.bars(class_counts, heading, "photographs"), "01_class_counts", source)
+style.save(charts.bars(class_counts, heading, "photographs"), "01_class_counts", source)
 
 # %% [markdown]
 # ## Another occasion
@@ -353,7 +361,7 @@ class_range = range(len(class_names))
 mean_images = [images[photo_labels == label].mean(axis=0).astype(np.uint8) for label in class_range]
 spread = np.ptp([image.mean() for image in mean_images])
 heading = f"The mean image of each class: their brightness differs by {spread:.0f} grey levels"
-sheet = style.contact_sheet(np.stack(mean_images), [*class_names], 8, heading, 1.2)
+sheet = style.contact_sheet(np.stack(mean_images), [*class_names], 8, heading)
 style.save(sheet, "01_mean_images", source)
 
 # %% [markdown]
@@ -408,7 +416,7 @@ for rule in ("brightness", "largest class"):
 # %% tags=["nbval-ignore-output"]
 recalls = metrics.per_class(judged_labels, by_colour, class_names)["recall"]
 heading = f"By mean colour alone, {recalls.idxmax()} is found best, {recalls.idxmin()} worst"
-figure = style.bars((100 * recalls).round(), heading, "recall by mean colour, %")
+figure = charts.bars((100 * recalls).round(), heading, "recall by mean colour, %")
 style.save(figure, "01_recall_by_colour", source)
 
 # %% [markdown]
@@ -461,7 +469,7 @@ ghosts = [identical[labels == label].mean(axis=0).astype(np.uint8) for label in 
 planted_share = 1 - class_counts / all_counts
 titles = [f"{name}\n{share:.0%} planted" for name, share in planted_share.items()]
 heading = f"{planted_share.max():.0%} of {planted_share.idxmax()} is planted, the largest share"
-sheet = style.contact_sheet(np.stack(ghosts), titles, 8, heading, 1.2)
+sheet = style.contact_sheet(np.stack(ghosts), titles, 8, heading)
 style.save(sheet, "01_exercise_ghosts", source)
 
 # %% [markdown]

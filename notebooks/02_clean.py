@@ -37,8 +37,10 @@ if "google.colab" in sys.modules:
 # %% tags=["nbval-ignore-output"]
 import hashlib
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import scipy.fft
 from sklearn.neighbors import KNeighborsClassifier
 
 from helpers import course
@@ -47,7 +49,7 @@ from helpers.data.homework import CLASS_COUNTS, VARIANTS, homework_set
 from helpers.data.sources import load_photographs
 from helpers.data.splits import write_processed
 from helpers.evaluation import metrics, records
-from helpers.figures import cleaning_figures, style
+from helpers.figures import charts, style
 
 style.use_course_style()
 photographs = load_photographs()
@@ -151,7 +153,7 @@ counts = pd.Series(
     }
 )
 heading = f"Dropping every copy leaves {drop_all.sum():,} images"
-style.save(style.bars(counts, heading, "images"), "02_counts", source)
+style.save(charts.bars(counts, heading, "images"), "02_counts", source)
 
 # %% [markdown]
 # ## Labels that contradict each other
@@ -162,10 +164,10 @@ style.save(style.bars(counts, heading, "images"), "02_counts", source)
 pairs = [rows for rows in cleaning.duplicate_groups(group_ids) if not known[rows].any()]
 above, below = np.array([rows[:2] for rows in pairs]).T
 names = np.array([name.replace(" ", "\n") for name in class_names])
-titles = list(zip(names[labels[above]], names[labels[below]], strict=True))
+titles = [*names[labels[above]], *names[labels[below]]]
 two_labels = (labels[above] != labels[below]).sum()
 heading = f"{len(pairs)} photographs occur twice, {two_labels} of them under two labels"
-sheet = cleaning_figures.pairs_sheet(images[above], images[below], titles, heading)
+sheet = style.contact_sheet(images[[*above, *below]], titles, len(above), heading)
 style.save(sheet, "02_pairs", source)
 
 # %% [markdown]
@@ -204,7 +206,15 @@ shown = altered[[*np.flatnonzero(known)[:2], 0]]
 bits = cleaning.perceptual_hashes(shown, crop=32)
 distance = np.bitwise_count(bits[0] ^ bits)
 heading = f"Of 64 bits, two copies differ in {distance[1]}, a copy and a cell in {distance[2]}"
-figure = cleaning_figures.hash_step_figure(shown, ["a copy", "another copy", "a cell"], heading)
+rows = {}
+for name, image in zip(("a copy", "another copy", "a cell"), shown, strict=True):
+    grey = cleaning.thumbnails(image[None, 32:64, 32:64], 32)[0] @ cleaning.LUMA
+    waves = scipy.fft.dctn(grey, norm="ortho")[:8, :8]
+    # Brightness, the first wave, is far larger than all others.
+    limit = np.abs(waves.ravel()[1:]).max() / 2
+    rows[name] = [image, grey, waves.clip(-limit, limit), waves > np.median(waves.ravel()[1:])]
+steps = ["the image", "its centre in grey", "64 waves", "64 bits"]
+figure = style.image_rows(rows, heading, [steps, [""] * 4, [""] * 4])
 style.save(figure, "02_hash_steps", source)
 
 # %% [markdown]
@@ -242,7 +252,16 @@ furthest, nearest = of_centre["two copies"].max(), of_centre["two photographs"].
 heading = (
     f"By their centres, copies differ in at most {furthest} bits, photographs in at least {nearest}"
 )
-figure = cleaning_figures.distance_histograms(distances, heading)
+figure, axes = plt.subplots(1, 2, figsize=(7.6, 2.9), sharey=True)
+for axis, (name, pairs) in zip(axes, distances.items(), strict=True):
+    for kind, bits in pairs.items():
+        # Two bits wide: nearly all distances are even, because half of the bits are set.
+        weights = np.full(len(bits), 100 / len(bits))
+        axis.hist(bits, np.arange(-1, 60, 2), weights=weights, alpha=0.6, label=kind)
+    axis.set(title=name, xlabel="bits that differ, of 64")
+axes[0].set_ylabel("% of the pairs")
+figure.legend(*axis.get_legend_handles_labels(), loc="outside lower left", ncols=2)
+figure.suptitle(heading)
 style.save(figure, "02_hash_distances", source)
 
 # %% [markdown]
@@ -269,7 +288,12 @@ unique = difference[drop_all & ~known]
 kinds = {"planted": difference[known], "photographs without a twin": unique}
 limits = f"{difference[known].max():.1f} grey levels, a photograph at {unique.min():.1f}"
 heading = f"A planted picture has a neighbour within {limits}"
-figure = cleaning_figures.nearest_differences(kinds, heading)
+figure, axis = plt.subplots(figsize=(6.8, 3.0))
+for kind, values in kinds.items():
+    axis.hist(values, np.arange(-0.5, difference.max() + 1), alpha=0.7, log=True, label=kind)
+axis.set(title=heading, ylabel="images (log scale)")
+axis.set_xlabel("difference from the most similar other centre, grey levels")
+figure.legend(loc="outside lower left", ncols=2)
 style.save(figure, "02_nearest", source)
 
 # %% [markdown]
@@ -316,9 +340,9 @@ for name, measures in scores.items():
 order = clean_rows[np.argsort(unique, kind="stable")]
 pairs = list(dict.fromkeys(tuple(sorted((row, neighbour[row]))) for row in order))[:8]
 above, below = np.array(pairs).T
-titles = list(zip(names[labels[above]], names[labels[below]], strict=True))
+titles = [*names[labels[above]], *names[labels[below]]]
 heading = f"The most similar pairs differ by {unique.min():.1f} grey levels and more"
-sheet = cleaning_figures.pairs_sheet(altered[above], altered[below], titles, heading)
+sheet = style.contact_sheet(altered[[*above, *below]], titles, len(above), heading)
 style.save(sheet, "02_natural_pairs", source)
 
 # %% [markdown]
@@ -413,7 +437,7 @@ gain = (
 heading = (
     f"Copies under one label are worth {100 * gain:+.0f} points there, for no knowledge of cells"
 )
-style.save(style.accuracies(judged, heading), "02_leakage", source)
+style.save(charts.dots(judged, heading), "02_leakage", source)
 
 # %%
 one_label = judged["copies in training"]["one label"]

@@ -40,7 +40,7 @@ import pandas as pd
 
 from helpers.data.sets import load_course_data
 from helpers.evaluation import metrics, records
-from helpers.figures import style
+from helpers.figures import charts, style
 from helpers.models import networks
 from helpers.training import loop, recipes, recorded
 from helpers.training.run import load_trained, run
@@ -140,7 +140,7 @@ histories = {name: outcome.history for name, outcome in outcomes.items()}
 last = outcomes["two convolutions"].history
 gap = last["accuracy"][-1] - last["val_accuracy"][-1]
 heading = f"In the last epoch the small CNN is {gap:+.1%} better on images it has seen"
-style.save(style.learning_curves(histories, heading), "03_learning_curves", data.source)
+style.save(charts.learning_curves(histories, heading), "03_learning_curves", data.source)
 
 # %% [markdown]
 # ## Why accuracy on training images says nothing
@@ -160,7 +160,11 @@ print("random labels learned by heart:", memory_curve[-1] > 0.9)
 
 # %% tags=["nbval-ignore-output"]
 heading = f"On random labels, training accuracy still climbs to {memory_curve[-1]:.0%}"
-style.save(style.training_curve(memory_curve, heading), "03_random_labels", data.source)
+style.save(
+    charts.learning_curves({"small CNN": {"accuracy": memory_curve}}, heading),
+    "03_random_labels",
+    data.source,
+)
 
 # %% [markdown]
 # So a training accuracy of 100 % is no sign of understanding. It does not even show that there was
@@ -188,7 +192,7 @@ judged = {
 }
 lost = {n: s["test"].value - s["shifted_test"].value for n, s in judged.items()}
 heading = f"The shift costs {min(lost.values()):.0%} and {max(lost.values()):.0%} of all images"
-style.save(style.accuracies(judged, heading), "03_clean_and_shifted", data.source)
+style.save(charts.dots(judged, heading), "03_clean_and_shifted", data.source)
 
 # %%
 print("the small CNN loses under the shift:", lost["two convolutions"] > 0)
@@ -207,7 +211,7 @@ excess = pd.Series(named / true, index=data.class_names).sort_values(ascending=F
 heading = (
     f"Under shift, '{excess.index[0]}' is named {excess.iloc[0]:.1f} times as often as it occurs"
 )
-style.save(style.bars(excess.round(2), heading, "named / occurs"), "03_excess", data.source)
+style.save(charts.bars(excess.round(2), heading, "named / occurs"), "03_excess", data.source)
 
 # %% [markdown]
 # ## The same network three times

@@ -39,11 +39,12 @@ if "google.colab" in sys.modules:
 # %% tags=["nbval-ignore-output"]
 import numpy as np
 import pandas as pd
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from helpers.data.sets import load_course_data
 from helpers.evaluation import judging, metrics, records
 from helpers.evaluation.imbalance import linear_logits
-from helpers.figures import style
+from helpers.figures import charts, style
 from helpers.models import backbones, networks, weights
 from helpers.training import recipes
 from helpers.training.run import features, run
@@ -87,8 +88,6 @@ print("parameters", f"{lite0.count_params():,}")
 # %%
 import keras
 
-from helpers.figures import transfer_figures
-
 convolutions = [layer for layer in lite0.layers if isinstance(layer, keras.layers.Conv2D)]
 chosen = [convolutions[0], convolutions[4], convolutions[12], convolutions[-1]]
 print("\n".join(f"{layer.name:22s}{layer.output.shape[1:]}" for layer in chosen))
@@ -100,10 +99,13 @@ seen = looker(cell[np.newaxis])
 
 # %% tags=["nbval-ignore-output"]
 titles = [f"{layer.output.shape[1]} × {layer.output.shape[2]}" for layer in chosen]
-maps = {title: np.array(answer[0]) for title, answer in zip(titles, seen, strict=True)}
+rows = {}
+for title, answer in zip(titles, seen, strict=True):
+    # The seven maps that vary most over the image.
+    maps = np.moveaxis(np.array(answer[0]), -1, 0)
+    rows[title] = [cell, *maps[maps.std(axis=(1, 2)).argsort()[::-1][:7]]]
 heading = f"From a picture of {titles[0]} places to signals at {titles[-1]}"
-shown = transfer_figures.feature_maps(cell, maps, heading)
-style.save(shown, "04_feature_maps", data.source)
+style.save(style.image_rows(rows, heading), "04_feature_maps", data.source)
 
 # %% [markdown]
 # The last maps are tiny, so little is lost by averaging each over its places (*global average
@@ -178,8 +180,12 @@ for other in ("pixels", "random backbone"):
 # %% tags=["nbval-ignore-output"]
 shares = [metrics.accuracy(judge.labels, logits).value for logits in probes.values()]
 heading = "A linear layer gets {:.0%} from pixels, {:.0%} random, {:.0%} ImageNet".format(*shares)
-arrays = (train_features, subset.labels, judge_features, judge.labels, data.class_names)
-shown = transfer_figures.projections(*arrays, heading)
+places = {}
+for name, numbers in train_features.items():
+    # Shrinkage: Ledoit and Wolf 2004, J. Multivariate Analysis 88:365.
+    directions = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto", n_components=2)
+    places[name] = directions.fit(numbers, subset.labels).transform(judge_features[name])
+shown = charts.scatter(places, judge.labels, data.class_names, heading)
 style.save(shown, "04_linear_separability", data.source)
 
 # %% [markdown]
@@ -220,7 +226,7 @@ traps = {
 damage = {n: {"validation": metrics.accuracy(judge.labels, x)} for n, x in traps.items()}
 best, worst = (damage[n]["validation"].value for n in ("0 to 255", "0 to 1 at use only"))
 heading = f"Wrong range at use: from {best:.0%} to {worst:.0%}, no error"
-style.save(style.accuracies(damage, heading), "04_input_range", data.source)
+style.save(charts.dots(damage, heading), "04_input_range", data.source)
 
 # %%
 print("the wrong range at use costs more than half of the accuracy:", worst < best / 2)
@@ -292,8 +298,8 @@ ways = {
 # %% tags=["nbval-ignore-output"]
 ratio = sum(ways["backbone in every epoch"]) / sum(ways["features cached"])
 heading = f"Caching makes the {outcome.epochs} epochs of this head {ratio:.0f} times cheaper"
-shown = transfer_figures.costs(ways, heading, ("paid once", "paid in every epoch"))
-style.save(shown, "04_cached_features", data.source)
+table = pd.DataFrame(ways, index=["paid once", "paid in every epoch"]).T
+style.save(charts.bars(table, heading, "seconds"), "04_cached_features", data.source)
 
 # %%
 print("cached features save more than two thirds of the time:", ratio > 3)
@@ -346,7 +352,7 @@ judged = judging.accuracies(firsts, data)
 leader = max(judged, key=lambda title: judged[title]["shifted_validation"].value)
 drop = judged[leader]["validation"].value - judged[leader]["shifted_validation"].value
 heading = f"Even {leader} loses {100 * drop:.0f} points under the shift"
-style.save(style.accuracies(judged, heading), "04_backbones", data.source)
+style.save(charts.dots(judged, heading), "04_backbones", data.source)
 
 # %% tags=["nbval-ignore-output"]
 table = pd.DataFrame(judged).T.astype(str).rename_axis("backbone")

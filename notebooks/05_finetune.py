@@ -37,12 +37,13 @@ if "google.colab" in sys.modules:
     get_ipython().run_line_magic("pip", f"install {COURSE}")  # noqa: F821
 
 # %% tags=["nbval-ignore-output"]
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from helpers.data.sets import load_course_data
 from helpers.evaluation import judging, machine, metrics, records
-from helpers.figures import style
+from helpers.figures import charts, style
 from helpers.models import backbones, networks, weights
 from helpers.training import recipes
 from helpers.training.run import load_trained, run
@@ -128,11 +129,14 @@ curves = {
 }
 
 # %% tags=["nbval-ignore-output"]
-from helpers.figures import transfer_figures
-
 dip = f"{true_swish.min():.2f} at x = {x[true_swish.argmin()]:.1f}"
-shown = transfer_figures.swish(x, curves, f"Swish dips to {dip}; the report's formula never dips")
-style.save(shown, "05_swish", data.source)
+figure, axis = plt.subplots(figsize=(6.0, 3.4))
+for (name, y), line in zip(curves.items(), ("-", "--", ":"), strict=True):
+    axis.plot(x, y, line, lw=2.2, label=name)
+axis.set(xlabel="x", ylabel="f(x)", ylim=(-1, 7.5))
+axis.set_title(f"Swish dips to {dip}; the report's formula never dips")
+axis.legend(loc="upper left")
+style.save(figure, "05_swish", data.source)
 
 # %% [markdown]
 # The two differ by exactly the sign's job: the true Swish goes to zero on the left *from below* and
@@ -255,8 +259,12 @@ for mode, is_training in {"in training": True, "in use": False}.items():
 heading = (
     f"Other companions move an image's answer by {changes['in training'].mean():.0%} in training"
 )
-shown = transfer_figures.batch_dependence(changes, heading)
-style.save(shown, "05_batch_norm", data.source)
+figure, axis = plt.subplots(figsize=(6.5, 2.6))
+for (mode, change), colour in zip(changes.items(), (style.SHIFTED, style.CLEAN), strict=True):
+    axis.plot(range(1, 9), 100 * change, "o", color=colour, label=mode)
+axis.set(title=heading, xlabel="image", ylabel="relative change, %")
+axis.legend()
+style.save(figure, "05_batch_norm", data.source)
 
 # %%
 print("in training, companions change the answer:", bool((changes["in training"] > 0.01).all()))
@@ -346,7 +354,7 @@ print(f"stopped by {tuned.stopped_by}, best epoch {tuned.best_epoch}")
 before, after = (max(outcome.history["val_accuracy"]) for outcome in (head_only, tuned))
 histories = {"head on the frozen backbone": head_only.history, "fine-tuned": tuned.history}
 heading = f"Highest validation accuracy: {before:.1%} frozen, {after:.1%} fine-tuned"
-style.save(style.learning_curves(histories, heading), "05_learning_curves", data.source)
+style.save(charts.learning_curves(histories, heading), "05_learning_curves", data.source)
 
 # %% tags=["nbval-ignore-output"]
 for split in ("validation", "shifted_validation"):
@@ -373,8 +381,11 @@ moved = pd.Series({block: np.mean(shares) for block, shares in changes.items()})
 
 # %% tags=["nbval-ignore-output"]
 heading = f"{moved.idxmax()} moved most, by {moved.max():.1%}; what was frozen stayed"
-shown = transfer_figures.block_changes({"fine-tuned": moved}, heading)
-style.save(shown, "05_what_moved", data.source)
+figure, axis = plt.subplots(figsize=(7.6, 3.4))
+axis.plot(moved.index, 100 * moved, "o-", ms=4)
+axis.tick_params(axis="x", rotation=60, labelsize=8)
+axis.set(title=heading, ylabel="relative change of kernels, %")
+style.save(figure, "05_what_moved", data.source)
 
 # %%
 stored = [
@@ -407,7 +418,7 @@ for outcome in outcomes.values():
 judged = judging.accuracies(outcomes, data)
 best = max(judged, key=lambda name: judged[name]["validation"].value)
 heading = f"Most right on validation after the subset's epochs: {best}"
-style.save(style.accuracies(judged, heading), "05_variants", data.source)
+style.save(charts.dots(judged, heading), "05_variants", data.source)
 
 # %% tags=["nbval-ignore-output"]
 for name in ("both at once", "batch norm trained"):
@@ -491,7 +502,11 @@ ratio = table["ms an image"].max() / table["ms an image"].min()
 heading = f"The slowest backbone compared costs {ratio:.1f} times the fastest"
 if len(table) == 1:
     heading = f"Only {table.index[0]}'s weights are at hand here"
-shown = transfer_figures.accuracy_and_cost(table, heading)
+points = {
+    f"{title}, {row['parameters'] / 1e6:.1f} M": (row["ms an image"], judged[title]["validation"])
+    for title, row in table.iterrows()
+}
+shown = charts.labelled_points(points, heading, "milliseconds per image", "validation accuracy")
 style.save(shown, "05_backbones", data.source)
 
 # %% tags=["nbval-ignore-output"]

@@ -39,6 +39,7 @@ if "google.colab" in sys.modules:
     get_ipython().run_line_magic("pip", f"install {COURSE}")  # noqa: F821
 
 # %% tags=["nbval-ignore-output"]
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -46,7 +47,7 @@ from helpers.changes import augment, shifts
 from helpers.data.sets import SHIFT_SEEDS, load_course_data
 from helpers.evaluation import judging, metrics, records
 from helpers.evaluation.machine import seconds_per_call
-from helpers.figures import augment_figures, style
+from helpers.figures import charts, style
 from helpers.models.networks import predict_logits
 from helpers.training import recipes
 from helpers.training.loop import Batches
@@ -105,7 +106,7 @@ by_layers = mild_layers(eight, training=True).numpy().astype(np.uint8)
 rows = {"original": cell[None], "Keras' layers": by_layers, "one seed an image": mild}
 moved = np.abs(mild.astype(float) - cell).mean()
 heading = f"Moved by {moved:.0f} of 255 grey values on average, and still the same cell"
-style.save(augment_figures.labelled_rows(rows, heading), "06_mild", data.source)
+style.save(style.image_rows(rows, heading), "06_mild", data.source)
 
 # %% [markdown]
 # The report says this 'did not result in any significant improvement'. It judged by validation
@@ -160,7 +161,7 @@ distance = np.abs(report_copies.astype(float) - cell).mean(axis=(1, 2, 3))
 heading = (
     f"One operation moves this cell by {distance.min():.0f} to {distance.max():.0f} grey values"
 )
-style.save(augment_figures.labelled_rows(rows, heading), "06_rand_augment", data.source)
+style.save(style.image_rows(rows, heading), "06_rand_augment", data.source)
 
 # %% [markdown]
 # Look for copies that you would no longer label with confidence. Solarisation (inverted bright
@@ -195,7 +196,7 @@ farthest = {
     name: np.abs(images - cell.astype(float)).mean((1, 2, 3)).max() for name, images in rows.items()
 }
 heading = f"The copy furthest from its original is one of '{max(farthest, key=farthest.get)}'"
-style.save(augment_figures.labelled_rows(rows, heading), "06_variants", data.source)
+style.save(style.image_rows(rows, heading), "06_variants", data.source)
 
 # %% [markdown]
 # A measure of how far a setting goes: the mean absolute change of a pixel, for half of the sample's
@@ -212,7 +213,11 @@ changes = pd.DataFrame(
 furthest = changes.mean().idxmax()
 factor = changes.mean().max() / changes["as reported"].mean()
 heading = f"'{furthest}' moves images {factor:.1f} times as far as the report's setting"
-style.save(augment_figures.mean_changes(changes, heading), "06_variant_changes", data.source)
+figure, axis = plt.subplots(figsize=(6.8, 3.4))
+axis.errorbar(changes.mean(), changes.columns, xerr=1.96 * changes.sem(), fmt="o", capsize=3)
+axis.invert_yaxis()
+axis.set(title=heading, xlabel="mean change of a pixel, of 255, with 95 % interval")
+style.save(figure, "06_variant_changes", data.source)
 
 # %% tags=["nbval-ignore-output"]
 further = changes.drop(columns="as reported").sub(changes["as reported"], axis=0)
@@ -270,7 +275,7 @@ rows = {f"on batch {i + 1}": batched[i].astype(np.uint8) for i in range(2)}
 rows |= {f"mapped, batch {i + 1}": mapped[i].astype(np.uint8) for i in range(2)}
 count = batches_of_one_picture(batched)
 heading = f"One operation a batch: in {count} of 40 batches all eight pictures are equal"
-style.save(augment_figures.labelled_rows(rows, heading), "06_keras_trap", data.source)
+style.save(style.image_rows(rows, heading), "06_keras_trap", data.source)
 
 # %% [markdown]
 # No error, no warning, and the training even runs. But in a batch of 128 images the network sees one
@@ -300,8 +305,12 @@ offline = seconds_per_call(lambda: augment.rand_augment_copies(train.images, see
 # %% tags=["nbval-ignore-output"]
 epochs = 15
 heading = f"After {offline / on_the_fly:.1f} epochs, copies made once have paid for themselves"
-lines = augment_figures.two_costs(offline, on_the_fly, epochs, heading)
-style.save(lines, "06_cost", data.source)
+figure, axis = plt.subplots(figsize=(6.5, 3.2))
+axis.plot([1, epochs], [offline, offline], label="offline copies")
+axis.plot([1, epochs], [on_the_fly, on_the_fly * epochs], label="on the fly")
+axis.set(title=heading, xlabel="epochs trained", ylabel="seconds of augmentation", ylim=(0, None))
+axis.legend()
+style.save(figure, "06_cost", data.source)
 
 # %% [markdown]
 # So far the report is right about seconds, as long as a training is longer than the crossing point.
@@ -340,7 +349,7 @@ rows = {"original": cell[None]}
 rows |= {name.replace("_", " "): copies_of_cell(name) for name in families}
 far = {name: np.abs(images.astype(float) - cell).mean() for name, images in rows.items()}
 heading = f"The same cell, moved furthest by '{max(far, key=far.get)}'"
-style.save(augment_figures.labelled_rows(rows, heading), "06_families", data.source)
+style.save(style.image_rows(rows, heading), "06_families", data.source)
 
 # %% [markdown]
 # Each family gets the same training: the fine-tuning of `05_finetune` (head first, then all blocks
@@ -384,7 +393,7 @@ summary.round(1)
 # hides what drawing on the fly costs.
 #
 # Now the same networks before two judges: validation images as they are, and other validation images after two to four
-# random changes each, as in the competition's private test. Bars carry their 95 % intervals.
+# random changes each, as in the competition's private test.
 
 # %% tags=["nbval-ignore-output"]
 JUDGES = ("validation", "shifted_validation")
@@ -398,7 +407,7 @@ heading = (
     f"Best and worst are {100 * clean_gap:.1f} points apart on clean images, "
     f"{100 * shifted_gap:.1f} on shifted ones"
 )
-style.save(style.accuracies(judged, heading), "06_families_judged", data.source)
+style.save(charts.dots(judged, heading), "06_families_judged", data.source)
 
 # %% [markdown]
 # ## Which differences are real?
@@ -515,7 +524,7 @@ split = {
 }
 gains = [100 * (split[chosen][part].value - split["none"][part].value) for part in parts]
 heading = f"'{chosen}' against 'none': {gains[0]:+.1f} points on familiar changes, {gains[1]:+.1f} on others"
-style.save(style.accuracies(split, heading), "06_seen_and_unseen", data.source)
+style.save(charts.dots(split, heading), "06_seen_and_unseen", data.source)
 
 # %% [markdown]
 # If augmentation only trained for the exam, the gain would vanish where some change is new to it. In
@@ -549,7 +558,7 @@ for name, estimate in final.items():
 # %% tags=["nbval-ignore-output"]
 lost = 100 * (final["test"].value - final["shifted_test"].value)
 heading = f"'{chosen}': the shift still costs {lost:.1f} points"
-style.save(style.accuracies({chosen: final}, heading), "06_chosen", data.source)
+style.save(charts.dots({chosen: final}, heading), "06_chosen", data.source)
 
 # %% [markdown]
 # ## At full size: the report's own ladder
@@ -577,7 +586,7 @@ gaps = [100 * np.ptp([estimates[judge].value for estimates in fine_tuned]) for j
 
 # %% tags=["nbval-ignore-output"]
 heading = f"Fine-tuned, they differ by {gaps[0]:.1f} points clean, by {gaps[1]:.1f} shifted"
-style.save(style.accuracies(ladder, heading), "06_clean_and_shifted", data.source)
+style.save(charts.dots(ladder, heading), "06_clean_and_shifted", data.source)
 
 # %% [markdown]
 # The report's last comparison was Adam against Lion: 98.58 % against 98.74 % on validation. On the

@@ -42,7 +42,7 @@ from scipy import stats
 from helpers.changes import augment
 from helpers.data.sets import load_course_data
 from helpers.evaluation import judging, metrics, records
-from helpers.figures import style
+from helpers.figures import charts, style
 from helpers.training import recipes, recorded
 
 style.use_course_style()
@@ -66,7 +66,7 @@ matrix = metrics.confusion(labels, logits)
 wrong = matrix - np.diag(np.diag(matrix))
 true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
 heading = f"Most often, {data.class_names[true]} is taken for {data.class_names[predicted]}"
-style.save(style.confusion(matrix, data.class_names, heading), "07_confusion", data.source)
+style.save(charts.confusion({"": matrix}, data.class_names, heading), "07_confusion", data.source)
 
 # %% [markdown]
 # Every image is counted once, so the matrix sums to the number of images, and its rows sum to the
@@ -126,7 +126,9 @@ print(f"rank correlation {test.statistic:+.2f} (p = {test.pvalue:.2f}): {said} t
 # %% tags=["nbval-ignore-output"]
 follows = "follows" if said == "speaks for" else "does not follow"
 heading = f"Recall {follows} class size: rank correlation {test.statistic:+.2f}"
-style.save(style.size_and_recall(report, heading), "07_size_and_recall", data.source)
+points = {name: (row["training images"], row["recall"]) for name, row in report.iterrows()}
+shown = charts.labelled_points(points, heading, "training images of the class", "recall")
+style.save(shown, "07_size_and_recall", data.source)
 
 # %% [markdown]
 # A simpler explanation is biology: an immature granulocyte *becomes* a neutrophil, an eosinophil or a
@@ -138,7 +140,7 @@ immature = data.class_names.index("immature granulocytes")
 partners = wrong[immature] + wrong[:, immature]
 confused = pd.Series(partners, index=data.class_names).drop("immature granulocytes")
 heading = f"Immature granulocytes are confused most with: {confused.idxmax()}"
-shown = style.bars(confused.sort_values(ascending=False), heading, "validation images")
+shown = charts.bars(confused.sort_values(ascending=False), heading, "validation images")
 style.save(shown, "07_immature_partners", data.source)
 
 # %% [markdown]
@@ -229,7 +231,7 @@ tests = {n: metrics.compare(labels, answers["plain"], a) for n, a in answers.ite
 better = [n for n, t in tests.items() if 4 * t.p_value < 0.05 and t.only_second > t.only_first]
 judged = {name: {"macro F1": metrics.macro_f1(labels, a)} for name, a in answers.items()}
 heading = f"Seed 0: more right answers (corrected test): {', '.join(better) or 'no remedy'}"
-shown = style.accuracies(judged, heading, "macro F1, with 95 % interval")
+shown = charts.dots(judged, heading, "macro F1 in %, with 95 % interval")
 style.save(shown, "07_remedies", data.source)
 
 # %% [markdown]
@@ -308,7 +310,7 @@ found = {
 lost = found["as many as there are"]["recall of lymphocytes"].value
 left = found["made rare"]["recall of lymphocytes"].value
 heading = f"Made rare, lymphocytes fall from {lost:.0%} to {left:.0%} recall"
-shown = style.accuracies(found, heading, "recall, with 95 % interval")
+shown = charts.dots(found, heading, "recall in %, with 95 % interval")
 style.save(shown, "07_made_rare", data.source)
 
 # %%
@@ -384,7 +386,7 @@ reached = curve[f"{numbers[-1]} kept"]["recall"].value
 heading = (
     f"With {numbers[-1]} lymphocytes recall reaches {reached:.0%}, with all of them {lost:.0%}"
 )
-shown = style.accuracies(curve, heading, "recall of lymphocytes, with 95 % interval")
+shown = charts.dots(curve, heading, "recall of lymphocytes in %, with 95 % interval")
 style.save(shown, "07_how_few", data.source)
 
 # %% [markdown]

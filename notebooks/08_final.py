@@ -39,6 +39,9 @@ if "google.colab" in sys.modules:
     get_ipython().run_line_magic("pip", f"install {COURSE}")  # noqa: F821
 
 # %% tags=["nbval-ignore-output"]
+import itertools
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -46,8 +49,7 @@ from helpers.changes import shifts
 from helpers.data.sets import load_course_data
 from helpers.evaluation import calibration, explanation, metrics
 from helpers.evaluation.grad_cam import embeddings, grad_cam
-from helpers.figures import explanation_figures as plots
-from helpers.figures import style
+from helpers.figures import charts, style
 from helpers.models import released
 from helpers.models.networks import predict_logits
 
@@ -85,7 +87,7 @@ judged = {
 }
 gap = {name: 100 * (e["test"].value - e["shifted_test"].value) for name, e in judged.items()}
 heading = f"The shift costs {gap['before']:.0f} points before, {gap['after']:.0f} after"
-style.save(style.accuracies(judged, heading), "08_before_and_after", data.source)
+style.save(charts.dots(judged, heading), "08_before_and_after", data.source)
 
 # %% [markdown]
 # `validation` and `test` are photographs as the training ones. `shifted_…` are the same kind of
@@ -99,7 +101,7 @@ print(len(sets["test"]) == len(sets["shifted_test"]), "train" in sets)
 # ## What breaks it
 #
 # The shifted test mixes 24 kinds of change. To see what each does, apply one at a time to the same
-# sample of test photographs. An open marker is the network before, a full one after.
+# sample of test photographs.
 
 # %%
 operations = pd.Series({name: operation.family for name, operation in shifts.OPERATIONS.items()})
@@ -117,14 +119,21 @@ now = alone["after"].loc[hardest, "accuracy"]
 heading = (
     f"Before, '{hardest}' alone leaves {alone['before'].accuracy.iloc[0]:.0%} right; now {now:.0%}"
 )
-style.save(plots.operations(alone, heading), "08_operations", data.source)
+alone_by_operation = {
+    f"{name} ({row['kind']})": {
+        model: metrics.Estimate(*found.loc[name, ["accuracy", "low", "high", "images"]])
+        for model, found in alone.items()
+    }
+    for name, row in alone["before"].sort_values("accuracy", kind="stable").iterrows()
+}
+style.save(charts.dots(alone_by_operation, heading), "08_operations", data.source)
 
 # %% [markdown]
 # Some changes hardly matter to either network. The network before was never shown that a cell stays
 # the same cell when its colours turn or a part of it is covered, and nothing in the clean photographs
 # could tell it so.
 #
-# Red are kinds of change that have no counterpart in any training augmentation of the course. They are
+# Some kinds of change have no counterpart in any training augmentation of the course. They are
 # the honest part of the test: a model that only knows its own augmentation would fail on them.
 
 # %% tags=["nbval-ignore-output"]
@@ -147,9 +156,13 @@ rows = explanation.worst_errors(shifted.labels, logits["before"]["shifted_test"]
 shares = calibration.softmax(logits["before"]["shifted_test"][rows])
 mended = logits["after"]["shifted_test"][rows].argmax(axis=1) == shifted.labels[rows]
 heading = f"Of its 10 surest errors, the final model gets {mended.sum()} right"
-true, predicted = ([names[k] for k in some] for some in (shifted.labels[rows], shares.argmax(1)))
-sheet = plots.error_sheet(shifted.images[rows], true, predicted, shares.max(axis=1), heading)
-style.save(sheet, "08_worst_errors", data.source)
+captions = [
+    f"{names[label]}\n→ {names[row.argmax()]} {row.max():.0%}"
+    for label, row in zip(shifted.labels[rows], shares, strict=True)
+]
+style.save(
+    style.contact_sheet(shifted.images[rows], captions, 5, heading), "08_worst_errors", data.source
+)
 
 # %% [markdown]
 # ## Where it looks
@@ -168,13 +181,23 @@ pairs = [data[name].images[lost] for name in ("test", "shifted_test")]
 maps = [grad_cam(models["before"], images) for images in pairs]
 taken = [logits["before"][name][lost].argmax(axis=1) for name in ("test", "shifted_test")]
 
+
 # %% tags=["nbval-ignore-output"]
-titles = [
-    (names[first], f"taken for {names[second]}") for first, second in zip(*taken, strict=True)
-]
+def overlaid(images, maps):
+    """Return the images in grey, in colour where a map (0-1) is high."""
+    heat, opacity = 255 * plt.get_cmap("inferno")(maps)[..., :3], 0.65 * maps[..., None]
+    return ((1 - opacity) * images.mean(axis=-1, keepdims=True) + opacity * heat).astype(np.uint8)
+
+
+# %% tags=["nbval-ignore-output"]
+seen_as = {"clean": [names[k] for k in taken[0]], "shifted": [f"→ {names[k]}" for k in taken[1]]}
+rows, titles = {}, []
+for kind, images, map_ in zip(seen_as, pairs, maps, strict=True):
+    rows |= {kind: images, f"where it looked, {kind}": overlaid(images, map_)}
+    titles += [seen_as[kind], [""] * len(images)]
 centre = [each[:, 32:64, 32:64].sum() / max(each.sum(), 1e-9) for each in maps]
 heading = f"The middle ninth gets {centre[0]:.0%} of the map clean, {centre[1]:.0%} shifted"
-style.save(plots.grad_cam_pairs(*pairs, *maps, titles, heading), "08_grad_cam", data.source)
+style.save(style.image_rows(rows, heading, titles), "08_grad_cam", data.source)
 
 # %% [markdown]
 # ## What happens to its features
@@ -204,7 +227,7 @@ heading = (
     f"Beside clean cells of their class: {neighbours['before'].value:.0%} of the shifted before, "
     f"{neighbours['after'].value:.0%} after"
 )
-figure = plots.embeddings(points, both_labels, is_shifted, names, heading)
+figure = charts.scatter(points, both_labels, names, heading, crosses=is_shifted)
 style.save(figure, "08_embeddings", data.source)
 
 # %% [markdown]
@@ -222,7 +245,6 @@ style.save(figure, "08_embeddings", data.source)
 
 # %%
 from helpers.changes import augment
-from helpers.figures import augment_figures
 
 # %% tags=["nbval-ignore-output"]
 cells = data["train"].images[
@@ -236,7 +258,7 @@ for copy in range(2):
     )
 moved = np.mean([np.abs(c.astype(float) - cells).mean() for c in list(rows_of_copies.values())[1:]])
 heading = f"Changed by {moved:.0f} of 255 grey values on average; still the same classes?"
-style.save(augment_figures.labelled_rows(rows_of_copies, heading), "08_heavy", data.source)
+style.save(style.image_rows(rows_of_copies, heading), "08_heavy", data.source)
 
 # %% [markdown]
 # An image's changes come from its own seed: the chain is repeatable, whatever the batch or the number
@@ -283,8 +305,6 @@ print("who waits for whom:", "nobody" if augmenting < stepping else "the network
 
 # %%
 from helpers.evaluation import judging, records, views
-from helpers.figures import ladder
-from helpers.report.figures import PAGE, Panel, side_by_side
 from helpers.training import recorded
 
 # %% tags=["nbval-ignore-output"]
@@ -297,11 +317,9 @@ tuned = {recipes.TRIALS[name]: recorded.over_seeds(trials[name], data) for name 
 means = pd.Series({title: found["shifted_validation"].value for title, found in tuned.items()})
 gained = 100 * (means.max() - means[recipes.TRIALS["tuning_adam_1e-4"]])
 heading = f"The best setting ({means.idxmax()}) is {gained:.1f} points above the report's last one"
-panels = [
-    Panel(judge.replace("_", " "), [found[judge] for found in tuned.values()])
-    for judge in judging.CHOOSE_ON
-]
-style.save(side_by_side(list(tuned), panels, heading, PAGE), "08_tuning", data.source)
+chosen_on = {title: {j: found[j] for j in judging.CHOOSE_ON} for title, found in tuned.items()}
+label = "accuracy in %: mean of the seeds, lowest to highest"
+style.save(charts.dots(chosen_on, heading, label, panels=True), "08_tuning", data.source)
 
 # %% [markdown]
 # A dot is the mean of the seeds and its line reaches from the lowest to the highest: where lines
@@ -321,20 +339,28 @@ style.save(side_by_side(list(tuned), panels, heading, PAGE), "08_tuning", data.s
 
 # %% tags=["nbval-ignore-output"]
 steps = {recipes.ABLATION[n]: recorded.look_up(e, data) for n, e in recipes.ablation().items()}
-table = ladder.table(steps)
-table.map(ladder.cell)
+columns = ("test", "shifted_test", "medmnist_c", "second_acquisition")
+measured = [name for name in columns if any(name in step.accuracies for step in steps.values())]
+table = {
+    f"{title}, {step.minutes:,.0f} min": {name: step.accuracies.get(name) for name in measured}
+    for title, step in steps.items()
+}
+pd.DataFrame.from_dict(table, orient="index").astype(str)
 
 # %% tags=["nbval-ignore-output"]
-values = table["shifted test"].map(lambda estimate: estimate.value)
-heading = f"From {values.iloc[0]:.0%} to {values.iloc[-1]:.0%} on the shifted test, step by step"
-style.save(plots.ladder(table, heading), "08_ladder", data.source)
+values = [step.accuracies["shifted_test"].value for step in steps.values()]
+heading = f"From {values[0]:.0%} to {values[-1]:.0%} on the shifted test, step by step"
+style.save(charts.dots(table, heading), "08_ladder", data.source)
 
 # %% [markdown]
 # Which steps are more than chance? McNemar's test of each step against the one before, on the
 # photographs of validation and of shifted validation.
 
 # %% tags=["nbval-ignore-output"]
-ladder.paired_tests(steps, data)
+for before, after in itertools.pairwise(steps):
+    for judge in ("validation", "shifted_validation"):
+        both = (steps[title].logits[judge] for title in (before, after))
+        print(f"{before}, then {after}, {judge}: {metrics.compare(data[judge].labels, *both)}")
 
 # %% [markdown]
 # Clean validation would have stopped us at the first step or led us back: strong augmentation is harder
@@ -365,7 +391,7 @@ gained = 100 * (
     by_views["eight views"]["shifted_test"].value - by_views["one view"]["shifted_test"].value
 )
 heading = f"Eight views change the shifted test by {gained:+.1f} points"
-style.save(style.accuracies(by_views, heading), "08_views", data.source)
+style.save(charts.dots(by_views, heading), "08_views", data.source)
 
 # %% tags=["nbval-ignore-output"]
 for name, estimate in by_views["eight views"].items():
@@ -411,7 +437,7 @@ heading = (
     f"A temperature fitted clean: ECE {calibration_errors['before', 'test']:.0%} clean, "
     f"{calibration_errors['before', 'shifted_test']:.0%} shifted before, {calibration_errors['after', 'shifted_test']:.0%} after"
 )
-style.save(plots.reliability(tables, heading), "08_reliability", data.source)
+style.save(charts.reliability(tables, heading), "08_reliability", data.source)
 
 # %% [markdown]
 # The temperature was fitted on clean validation, and under shift it is the wrong one: nothing in clean
@@ -466,7 +492,7 @@ matrix = metrics.confusion(labels, logits["after"]["shifted_test"])
 heading = (
     f"Under shift, {names[index]} most often go to {partners.index[0]} ({partners.iloc[0, 0]:.0%})"
 )
-style.save(style.confusion(matrix, names, heading), "08_confusion", data.source)
+style.save(charts.confusion({"": matrix}, names, heading), "08_confusion", data.source)
 
 # %% [markdown]
 # ## Give it a photograph

@@ -1,10 +1,9 @@
-"""First measurements, and the steps of a hash as a figure shows them."""
+"""First measurements of a set of images."""
 
 import numpy as np
 import pytest
 
-from helpers.data.cleaning import changes, mean_colours, perceptual_hashes, stretches, thumbnails
-from helpers.figures.cleaning_figures import hash_steps
+from helpers.data.cleaning import changes, mean_colours, stretches, thumbnails
 
 
 def test_thumbnail_pixel_is_the_mean_of_its_own_block():
@@ -41,10 +40,3 @@ def test_a_copy_does_not_change_from_the_row_before():
     small = np.zeros((4, 2, 2, 3), np.float32)
     small[2:, 0, 0] = 8
     assert changes(small).tolist() == [np.inf, 0, 2, 0]
-
-
-def test_the_steps_shown_lead_to_the_hash_that_is_used():
-    images = np.random.default_rng(1).integers(0, 256, (3, 96, 96, 3), np.uint8)
-    for crop in (32, 96):
-        shown = [np.packbits(hash_steps(image, crop)[2]).view(">u8")[0] for image in images]
-        assert shown == perceptual_hashes(images, crop).tolist()

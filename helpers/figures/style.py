@@ -1,26 +1,54 @@
-"""Figures: one look, one way to save, and the plots that several notebooks share.
+"""Figures: one look, one way to save them, and sheets of images.
 
 Plot functions take plain arrays, dicts and data frames, and return a matplotlib Figure. A title
-says what was found; the caption, added on saving, says from which images and in which profile.
+says what was found; the stamp, added on saving, says from which images and in which profile.
 """
 
 import textwrap
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from IPython.display import display
 from matplotlib.figure import Figure
 
 from helpers import course
 from helpers.data.photographs import Source
-from helpers.evaluation import records
-from helpers.evaluation.metrics import Estimate
 from helpers.files import replaced
 
 PALETTE = ("#4053d3", "#b51d14", "#ddb310", "#00b25d", "#00beff", "#fb49b0", "#8c6d31", "#7d7d7d")
 CLEAN, SHIFTED = PALETTE[0], PALETTE[1]
+# Inches between the images of a sheet: on the screen (80 dots per inch) each has its own 96 pixels.
+PITCH = 1.27
+GAP = 0.05
+# Without dates, the same figure gives the same bytes.
+METADATA = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+PRINTED = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "figure.titlesize": 8,
+    "figure.titleweight": "bold",
+    "figure.constrained_layout.use": True,
+    "axes.edgecolor": "0.6",
+    "axes.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "0.88",
+    "grid.linewidth": 0.5,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "report",
+}
 
 
 def use_course_style() -> None:
@@ -31,181 +59,141 @@ def use_course_style() -> None:
             "figure.dpi": 80,
             "savefig.dpi": 150,
             "figure.constrained_layout.use": True,
+            "figure.titlesize": 11,
+            "figure.titleweight": "bold",
             "axes.titlesize": 11,
             "axes.titleweight": "bold",
             "axes.titlelocation": "left",
+            "legend.fontsize": 9,
             "pdf.fonttype": 42,
             "svg.fonttype": "none",
         }
     )
 
 
+def print_style() -> AbstractContextManager:
+    """Return a context in which figures have the small fonts of the course report's columns."""
+    return plt.rc_context(PRINTED)
+
+
 def save(figure: Figure, name: str, source: Source) -> None:
-    """Add the caption, write the figure as PNG and vector PDF, and show it.
+    """Stamp a figure with its source, write it as PNG and vector PDF, show it, and close it.
 
     Full runs on photographs write to report/figures/, others to build/<source>-<profile>/figures/.
-    The PDF is byte-identical for the same figure.
 
     Args:
-        figure: the figure; it is shown in a notebook and closed.
+        figure: any matplotlib figure in the course's style.
         name: file name without ending, "02_leakage".
         source: where its images came from.
     """
     alternative = _heading(figure)
-    _wrap_titles(figure)
-    caption = f"{source.caption} · {course.profile().name} profile"
-    figure.supxlabel(caption, fontsize=7, color="0.45", x=0.995, ha="right")
-    folder = records.folder(source) / "figures"
-    for ending, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
-        with replaced(folder / f"{name}{ending}") as temporary:
-            figure.savefig(temporary, metadata=metadata)
+    profile = course.profile().name
+    stamp = f"{source.caption} · {profile} profile"
+    wrap_titles(figure)
+    _stamp(figure, stamp)
+    folder = course.output_folder(profile, source.name, source.are_photographs) / "figures"
+    write(figure, folder / name, (".png", ".pdf"))
     # Not plt.show(): a notebook stores the heading with the image, for readers who cannot see it.
-    display(figure, metadata={"image/png": {"alt": f"{alternative} ({caption})"}})
+    display(figure, metadata={"image/png": {"alt": f"{alternative} ({stamp})"}})
     plt.close(figure)
+
+
+def write(figure: Figure, path: Path, endings: Sequence[str]) -> None:
+    """Write a figure as path + each of the endings of METADATA; the same bytes every time."""
+    for ending in endings:
+        with replaced(path.with_name(path.name + ending)) as temporary:
+            figure.savefig(temporary, format=ending[1:], metadata=METADATA[ending])
+
+
+def wrap_titles(figure: Figure) -> None:
+    """Break titles that are wider than what they stand over; begin the heading at the left edge."""
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        width = axis.get_window_extent().width / figure.dpi
+        width = _characters(width, plt.rcParams["axes.titlesize"])
+        axis.set_title(textwrap.fill(axis.get_title(loc="left"), width), loc="left")
+    if heading := figure.get_suptitle():
+        size = plt.rcParams["figure.titlesize"]
+        lines = textwrap.wrap(heading, _characters(figure.get_figwidth(), size))
+        figure.suptitle("\n".join(lines), x=0.01, ha="left")
+        figure.set_figheight(figure.get_figheight() + 1.2 * size / 72 * (len(lines) - 1))
+
+
+def _characters(inches: float, size: float) -> int:
+    """Return how many bold characters of a size in points stand beside each other."""
+    return max(10, int(inches / (0.6 * size / 72)))
+
+
+def _stamp(figure: Figure, text: str) -> None:
+    """Write a line below everything, in a strip of its own that no legend reaches."""
+    strip = 0.2
+    height = figure.get_figheight() + strip
+    figure.set_figheight(height)
+    figure.get_layout_engine().set(rect=(0, strip / height, 1, 1 - strip / height))
+    for legend in figure.legends:
+        # From the figure's edge, which the layout's rectangle does not move.
+        legend.borderaxespad = (72 * strip + 4) / legend.get_texts()[0].get_fontsize()
+    style = {"fontsize": 7, "color": "0.45", "ha": "right", "va": "bottom", "in_layout": False}
+    figure.text(0.995, 0.03 / height, text, **style)
 
 
 def _heading(figure: Figure) -> str:
     """Return what the figure's headings say, those of its single images left out."""
     titles = [figure.get_suptitle(), *(axis.get_title(loc="left") for axis in figure.axes)]
-    return "; ".join(title for title in titles if title)
-
-
-def _wrap_titles(figure: Figure) -> None:
-    """Break titles that are wider than what they stand over; a title says more than a few words."""
-    inches_per_character = 0.6 * plt.rcParams["axes.titlesize"] / 72
-    figure.draw_without_rendering()
-    for axis in figure.axes:
-        width = axis.get_window_extent().width / figure.dpi
-        title = axis.get_title(loc="left")
-        axis.set_title(textwrap.fill(title, max(10, int(width / inches_per_character))), loc="left")
-    if figure.get_suptitle():
-        width = 0.98 * figure.get_figwidth() / inches_per_character
-        wrapped = textwrap.fill(figure.get_suptitle(), int(width))
-        figure.suptitle(wrapped, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    return "; ".join(" ".join(title.split()) for title in titles if title)
 
 
 def contact_sheet(
-    images: np.ndarray, titles: list[str] | None, columns: int, heading: str, scale: float = 1.0
+    images: np.ndarray, titles: Sequence[str] | None, columns: int, heading: str
 ) -> Figure:
     """Show images (N, H, W, 3) uint8 in rows of `columns`, each with its own short title."""
-    rows = -(-len(images) // columns)
-    titled = 0.2 if titles else 0.0
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(columns * scale, rows * (scale + titled) + 0.5),
-        squeeze=False,
-    )
-    for axis in axes.flat:
-        axis.axis("off")
-    for position, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-        axis.imshow(image, interpolation="nearest")
-        if titles:
-            axis.set_title(titles[position], fontsize=7, fontweight="normal", loc="center", pad=2)
-    figure.suptitle(heading)
-    return figure
+    starts = range(0, len(images), columns)
+    rows = [("", images[start : start + columns]) for start in starts]
+    titled = [titles[start : start + columns] for start in starts] if titles else None
+    return _sheet(rows, titled, heading)
 
 
-def bars(values: pd.Series, heading: str, axis_label: str, colour: str = PALETTE[0]) -> Figure:
-    """Show one horizontal bar a row, its value written at its end."""
-    figure, axis = plt.subplots(figsize=(6.5, 0.34 * len(values) + 1.1))
-    drawn = axis.barh([str(name) for name in values.index], values, color=colour)
-    axis.bar_label(drawn, fmt=lambda value: f"{value:,.6g}", padding=3, fontsize=9)
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
-    axis.margins(x=0.12)
-    axis.set(title=heading, xlabel=axis_label)
-    return figure
-
-
-def learning_curves(histories: dict[str, dict[str, list[float]]], heading: str) -> Figure:
-    """Show training (dashed) and validation (solid) accuracy by epoch, one colour a model."""
-    figure, axis = plt.subplots(figsize=(6.5, 3.6))
-    for colour, (name, history) in zip(PALETTE, histories.items(), strict=False):
-        epochs = np.arange(1, len(history["accuracy"]) + 1)
-        marker = "o" if len(epochs) < 20 else None
-        axis.plot(epochs, history["accuracy"], "--", color=colour, marker=marker, ms=3)
-        axis.plot(epochs, history["val_accuracy"], color=colour, marker=marker, ms=3, label=name)
-    axis.plot([], [], "k--", label="on its training images")
-    axis.legend(fontsize=8, loc="lower right")
-    axis.set(title=heading, xlabel="epoch", ylabel="accuracy")
-    axis.yaxis.set_major_formatter("{x:.0%}")
-    axis.xaxis.get_major_locator().set_params(integer=True)
-    return figure
-
-
-def training_curve(accuracy: list[float], heading: str) -> Figure:
-    """Show accuracy (0-1) on the training images by epoch."""
-    figure, axis = plt.subplots(figsize=(6.5, 2.8))
-    axis.plot(np.arange(1, len(accuracy) + 1), accuracy, "--", color=PALETTE[1])
-    axis.set(title=heading, xlabel="epoch", ylabel="training accuracy", ylim=(0, 1.02))
-    axis.yaxis.set_major_formatter("{x:.0%}")
-    return figure
-
-
-def accuracies(
-    estimates: dict[str, dict[str, Estimate]],
+def image_rows(
+    rows: dict[str, Sequence[np.ndarray]],
     heading: str,
-    axis_label: str = "accuracy, with 95 % interval",
+    titles: Sequence[Sequence[str]] | None = None,
 ) -> Figure:
-    """Show shares (0-1) with 95 % intervals side by side: {model: {image set: estimate}}."""
-    models, sets = list(estimates), list(next(iter(estimates.values())))
-    figure, axis = plt.subplots(figsize=(6.8, 0.24 * len(models) * len(sets) + 1.5))
-    height = 0.8 / len(sets)
-    for index, (name, colour) in enumerate(zip(sets, PALETTE, strict=False)):
-        shown = [estimates[model][name] for model in models]
-        values = np.array([estimate.value for estimate in shown])
-        errors = np.array([[e.value - e.low, e.high - e.value] for e in shown]).T
-        places = np.arange(len(models)) + (index - (len(sets) - 1) / 2) * height
-        axis.barh(places, values, height, xerr=errors, color=colour, label=name.replace("_", " "))
-        for place, estimate in zip(places, shown, strict=True):
-            fits = estimate.value > 0.12
-            start, colour_of_text = (0.01, "white") if fits else (estimate.high + 0.01, "0.2")
-            text = f"{estimate.value:.1%}"
-            axis.text(start, place, text, va="center", color=colour_of_text, fontsize=8)
-    axis.set_yticks(range(len(models)), [str(model).replace("_", " ") for model in models])
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
-    axis.set(title=heading, xlabel=axis_label, xlim=(0, 1))
-    axis.xaxis.set_major_formatter("{x:.0%}")
-    if len(sets) > 1:
-        figure.legend(fontsize=8, loc="outside lower left", ncols=len(sets))
-    return figure
+    """Show one row of images for each key, which stands at its left.
+
+    Args:
+        rows: uint8 (H, W, 3) in colour, or (H, W) of any numbers, which get colours from their
+            lowest to their highest; all square and drawn at one size, rows may differ in length.
+        heading: what was found.
+        titles: for each row, in order, a short text over each image.
+    """
+    return _sheet(list(rows.items()), titles, heading)
 
 
-def size_and_recall(report: pd.DataFrame, heading: str) -> Figure:
-    """Show each class's recall (0-1) against its training images, from `evaluation.per_class`."""
-    figure, axis = plt.subplots(figsize=(6.5, 3.8))
-    axis.scatter(report["training images"], report["recall"], color=PALETTE[0])
-    # Neighbours along the axis get their names above and below in turn.
-    for index, (name, row) in enumerate(report.sort_values("training images").iterrows()):
-        place, offset = (row["training images"], row["recall"]), 6 if index % 2 else -13
-        style = {"xytext": (0, offset), "textcoords": "offset points", "ha": "center"}
-        axis.annotate(name, place, fontsize=8, **style)
-    axis.margins(x=0.2, y=0.15)
-    axis.set(title=heading, xlabel="training images of the class", ylabel="recall")
-    axis.yaxis.set_major_formatter("{x:.0%}")
-    return figure
-
-
-def confusion(matrix: np.ndarray, class_names: tuple[str, ...], heading: str) -> Figure:
-    """Show int (classes, classes) counts, coloured by the share of each true class's images."""
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    figure, axis = plt.subplots(figsize=(6.8, 5.4))
-    sns.heatmap(
-        shares,
-        annot=matrix,
-        fmt="d",
-        cmap="Blues",
-        vmin=0,
-        vmax=1,
-        xticklabels=class_names,
-        yticklabels=class_names,
-        cbar_kws={"label": "share of the true class", "format": "{x:.0%}"},
-        annot_kws={"fontsize": 8},
-        ax=axis,
-    )
-    axis.set(title=heading, xlabel="predicted", ylabel="true")
-    axis.tick_params(axis="x", rotation=40)
-    plt.setp(axis.get_xticklabels(), ha="right")
+def _sheet(
+    rows: Sequence[tuple[str, Sequence[np.ndarray]]],
+    titles: Sequence[Sequence[str]] | None,
+    heading: str,
+) -> Figure:
+    """Draw all images into one axis: an axis for each would take seconds to lay out."""
+    columns = max(len(images) for _, images in rows)
+    lines = max((text.count("\n") + 1 for row in titles or () for text in row), default=0)
+    pitch = 1 + 0.13 * lines
+    labels = [textwrap.fill(label, 16) for label, _ in rows]
+    margin = 0.085 * max(len(line) for label in labels for line in label.split("\n")) + 0.2
+    size = (PITCH * columns + margin, PITCH * pitch * len(rows) + 0.4)
+    figure, axis = plt.subplots(figsize=size)
+    for row, (_, images) in enumerate(rows):
+        for column, image in enumerate(images):
+            top = pitch * (row + 1) - 1
+            extent = (column, column + 1 - GAP, top + 1 - GAP, top)
+            axis.imshow(image, extent=extent, interpolation="nearest", cmap="viridis")
+            if titles:
+                place = (column + (1 - GAP) / 2, top - 0.03)
+                axis.text(*place, titles[row][column], fontsize=8, ha="center", va="bottom")
+    axis.set(xlim=(0, columns - GAP), ylim=(pitch * len(rows), 0), aspect="equal", xticks=[])
+    axis.set_yticks(pitch * (np.arange(len(rows)) + 1) - 0.5, labels, fontsize=9)
+    axis.tick_params(length=0)
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    figure.suptitle(heading)
     return figure

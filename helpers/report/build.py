@@ -14,15 +14,17 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import matplotlib.pyplot as plt
 import typst
+from matplotlib.figure import Figure
 
 from helpers import course
 from helpers.data.photographs import CLASS_NAMES
 from helpers.evaluation import metrics
 from helpers.evaluation.metrics import Estimate
+from helpers.figures import charts, style
 from helpers.files import replaced
 from helpers.report.facts import facts, headline
-from helpers.report.figures import COLUMN, PAGE, Panel, confusions, side_by_side, write
 from helpers.report.records import (
     NotMeasuredError,
     Records,
@@ -43,6 +45,8 @@ from helpers.training.recipes import (
 
 # Titles of panels that share one column.
 SHORT = {"validation": "validation", "shifted_validation": "shifted"}
+# Widths of one column and of the page, inches.
+COLUMN, PAGE = 3.3, 6.9
 SOURCES = ("report.typ", "template.typ", "references.bib")
 
 
@@ -89,27 +93,35 @@ def _draw(records: Records, folder: Path) -> dict[str, str]:
     """Write all figures but those that are not measured yet; return what each shows, in words."""
     headings = {}
     for name, maker in FIGURES.items():
-        try:
-            figure, headings[name] = maker(records)
-        except NotMeasuredError:
-            continue
-        write(figure, folder, name)
+        with style.print_style():
+            try:
+                figure = maker(records)
+            except NotMeasuredError:
+                continue
+            headings[name] = figure.get_suptitle()
+            style.wrap_titles(figure)
+            style.write(figure, folder / name, (".pdf", ".svg"))
+            plt.close(figure)
     return headings
 
 
-def _clean_and_shifted(records: Records) -> tuple:
-    panels, models = [], records.trained(MODELS)
-    for place, images in enumerate(("validation", "shifted_test")):
-        estimates = [records.estimate(name, images) for name in models]
-        reported = [REPORTED_MODELS.get(name) for name in models]
-        quoted = [float(both[place]) / 100 if both else None for both in reported]
-        panels.append(Panel(("validation (clean)", "shifted test")[place], estimates, quoted))
-    heading = headline(records)
-    rows = list(models.values())
-    return side_by_side(rows, panels, heading, PAGE, same_scale=True), heading
+def _clean_and_shifted(records: Records) -> Figure:
+    sets = {"validation (clean)": "validation", "shifted test": "shifted_test"}
+    trained = records.trained(MODELS)
+    rows = {
+        title: {panel: records.estimate(name, images) for panel, images in sets.items()}
+        for name, title in trained.items()
+    }
+    quoted = {
+        trained[name]: {p: float(v) / 100 for p, v in zip(sets, both, strict=True)}
+        for name, both in REPORTED_MODELS.items()
+        if name in trained
+    }
+    style_ = {"panels": True, "same_scale": True, "quoted": quoted, "width": PAGE}
+    return charts.dots(rows, headline(records), "accuracy, %", **style_)
 
 
-def _confusions(records: Records) -> tuple:
+def _confusions(records: Records) -> Figure:
     matrices, texts = {}, []
     for images, title in (("test", "clean test"), ("shifted_test", "shifted test")):
         matrices[title] = metrics.confusion(
@@ -119,17 +131,17 @@ def _confusions(records: Records) -> tuple:
         texts.append(f"{title}: lowest recall {percent(recall)} %, {hardest}")
     heading = "; ".join(texts).capitalize()
     names = [name.replace("granulocytes", "gran.") for name in CLASS_NAMES]
-    return confusions(matrices, names, heading), heading
+    return charts.confusion(matrices, names, heading, PAGE)
 
 
-def _tuning(records: Records) -> tuple:
-    panels, trials = [], records.trained(TRIALS)
+def _tuning(records: Records) -> Figure:
+    trials = records.trained(TRIALS)
     if REFERENCE not in trials:
         raise NotMeasuredError(TRIALS[REFERENCE])
-    for images, title in SHORT.items():
-        values = [records.values(name, images) for name in trials]
-        estimates = [Estimate(v.mean(), v.min(), v.max(), len(v)) for v in values]
-        panels.append(Panel(title, estimates))
+    rows = {}
+    for name, title in trials.items():
+        values = {panel: records.values(name, images) for images, panel in SHORT.items()}
+        rows[title] = {p: Estimate(v.mean(), v.min(), v.max(), len(v)) for p, v in values.items()}
     others = [name for name in trials if name != REFERENCE]
     differ = [
         sum(difference(records, name, REFERENCE, images).sign != 0 for name in others)
@@ -139,23 +151,21 @@ def _tuning(records: Records) -> tuple:
         f"Of {len(others)} trials, {differ[0]} differ from the reference on validation "
         f"and {differ[1]} on shifted validation"
     )
-    rows = list(trials.values())
-    return side_by_side(rows, panels, heading, COLUMN), heading
+    return charts.dots(rows, heading, "accuracy, %", panels=True, width=COLUMN)
 
 
-def _families(records: Records) -> tuple:
-    panels = [
-        Panel(title, [records.estimate(name, images) for name in FAMILIES])
-        for images, title in SHORT.items()
-    ]
+def _families(records: Records) -> Figure:
+    rows = {
+        title: {panel: records.estimate(name, images) for images, panel in SHORT.items()}
+        for name, title in FAMILIES.items()
+    }
     shifted = {name: records.estimate(name, "shifted_validation").value for name in FAMILIES}
     best = max(shifted, key=shifted.get)
     heading = (
-        f"Most right on shifted validation: {FAMILIES[best]} ({percent(shifted[best])} %), "
+        f"Most accurate on shifted validation: {FAMILIES[best]} ({percent(shifted[best])} %), "
         f"against {percent(shifted['subset_fine_tuned'])} % with none"
     )
-    rows = list(FAMILIES.values())
-    return side_by_side(rows, panels, heading, COLUMN), heading
+    return charts.dots(rows, heading, "accuracy, %", panels=True, width=COLUMN)
 
 
 FIGURES = {

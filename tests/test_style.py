@@ -1,0 +1,89 @@
+"""Figures are stamped, saved the same every time, and show images large enough to be judged."""
+
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from helpers import course
+from helpers.data.photographs import Source
+from helpers.figures import style
+
+SOURCE = Source("toy", "toy images", False, "0" * 8)
+CELLS = np.random.default_rng(0).integers(0, 256, (16, 96, 96, 3), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _style(monkeypatch, tmp_path):
+    monkeypatch.setattr(course, "build_folder", lambda: tmp_path)
+    style.use_course_style()
+    yield
+    plt.close("all")
+
+
+def side_on_screen(figure):
+    """Return the side in pixels of the first image of a sheet, as a notebook shows it."""
+    figure.draw_without_rendering()
+    axis, picture = figure.axes[0], figure.axes[0].images[0]
+    left, right, bottom, top = picture.get_extent()
+    corners = axis.transData.transform([(left, bottom), (right, top)])
+    return np.abs(np.diff(corners, axis=0)).ravel()
+
+
+@pytest.mark.parametrize("columns", [4, 8])
+def test_a_sheet_shows_each_image_at_its_own_pixels_or_more(columns):
+    titles = ["immature\ngranulocytes"] * len(CELLS)
+    heading = "A heading that is long enough to be broken into two lines, or three of them"
+    figure = style.contact_sheet(CELLS, titles, columns, heading)
+    style.wrap_titles(figure)
+    assert side_on_screen(figure).min() >= 96
+    assert len(figure.axes[0].images) == len(CELLS)
+    assert len(figure.axes) == 1
+
+
+def test_rows_have_their_label_and_may_hold_maps_of_any_size():
+    rows = {"a cell": CELLS[:3], "maps": [np.eye(12), np.eye(3)]}
+    figure = style.image_rows(rows, "found", [["x", "y", "z"], ["", ""]])
+    axis = figure.axes[0]
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["a cell", "maps"]
+    assert [picture.get_array().shape[0] for picture in axis.images] == [96, 96, 96, 12, 3]
+    assert side_on_screen(figure).min() >= 96
+
+
+def test_a_saved_figure_is_stamped_and_has_the_same_bytes_again(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(style, "display", lambda _, metadata: shown.append(metadata))
+    found = []
+    for _ in range(2):
+        figure = style.contact_sheet(CELLS[:4], None, 4, "Four cells")
+        style.save(figure, "toy", SOURCE)
+        folder = tmp_path / "toy-quick" / "figures"
+        found.append([(folder / f"toy{ending}").read_bytes() for ending in (".png", ".pdf")])
+        assert "drawn cells · quick" in figure.texts[-1].get_text()
+    assert found[0] == found[1]
+    assert shown[0]["image/png"]["alt"].startswith("Four cells (drawn cells")
+
+
+def test_a_legend_below_the_axes_does_not_cover_the_stamp(monkeypatch):
+    monkeypatch.setattr(style, "display", lambda *_, **__: None)
+    figure, axis = plt.subplots(figsize=(5, 3))
+    for k in range(4):
+        axis.plot([0, 1], [0, k], label=f"a rather long name of the line {k}")
+    legend = figure.legend(loc="outside lower left", ncols=1)
+    style.save(figure, "toy", SOURCE)
+    figure.draw_without_rendering()
+    stamp = figure.texts[-1].get_window_extent()
+    assert stamp.y0 >= 0
+    assert stamp.y1 <= legend.get_window_extent().y0
+    assert axis.get_tightbbox().y0 >= legend.get_window_extent().y1
+
+
+def test_figures_need_neither_tensorflow_nor_the_images():
+    code = (
+        "import sys, helpers.figures.charts; "
+        "sys.exit(len({'tensorflow', 'helpers.data.sources', 'helpers.data.sets'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=course.root())
+    assert done.returncode == 0

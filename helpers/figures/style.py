@@ -76,7 +76,7 @@ def print_style() -> AbstractContextManager:
     return plt.rc_context(PRINTED)
 
 
-def save(figure: Figure, name: str, source: Source) -> None:
+def save(figure: Figure, name: str, source: Source, stamp: str | None = None) -> None:
     """Stamp a figure with its source, write it as PNG and vector PDF, show it, and close it.
 
     Full runs on photographs write to report/figures/, others to build/<source>-<profile>/figures/.
@@ -84,11 +84,12 @@ def save(figure: Figure, name: str, source: Source) -> None:
     Args:
         figure: any matplotlib figure in the course's style.
         name: file name without ending, "02_leakage".
-        source: where its images came from.
+        source: where this run's images come from.
+        stamp: what the figure was made from, where that is not this run: `Records.stamp`.
     """
     alternative = _heading(figure)
     profile = course.profile().name
-    stamp = f"{source.caption} · {profile} profile"
+    stamp = stamp or f"{source.caption} · {profile} profile"
     wrap_titles(figure)
     _stamp(figure, stamp)
     folder = course.output_folder(profile, source.name, source.are_photographs) / "figures"

@@ -61,9 +61,9 @@ def test_a_saved_figure_is_stamped_and_has_the_same_bytes_again(tmp_path, monkey
         style.save(figure, "toy", SOURCE)
         folder = tmp_path / "toy-quick" / "figures"
         found.append([(folder / f"toy{ending}").read_bytes() for ending in (".png", ".pdf")])
-        assert "drawn cells · quick" in figure.texts[-1].get_text()
+        assert f"{SOURCE.caption} · quick" in figure.texts[-1].get_text()
     assert found[0] == found[1]
-    assert shown[0]["image/png"]["alt"].startswith("Four cells (drawn cells")
+    assert shown[0]["image/png"]["alt"].startswith(f"Four cells ({SOURCE.caption}")
 
 
 def test_a_legend_below_the_axes_does_not_cover_the_stamp(monkeypatch):

@@ -31,7 +31,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 html: $(READY)  ## every stored notebook as a page, with an index, into build/html/
-	$(BIN)/python -m helpers pages
+	$(BIN)/python -m helpers notebooks html
 
 report: $(READY)  ## tables, figures and report/report.pdf, from the records in report/
 	$(BIN)/python -m helpers report

@@ -6,8 +6,7 @@ import sys
 from helpers import course
 
 COMMANDS = {
-    "notebooks": ("commands.notebooks", "pair, run or store the notebooks"),
-    "pages": ("commands.pages", "every stored notebook as a page, with an index"),
+    "notebooks": ("commands.notebooks", "pair, run, store or show the notebooks as pages"),
     "train": ("commands.train", "list or run the course's experiments"),
     "robustness": ("commands.robustness", "judge an experiment on MedMNIST-C's corruptions"),
     "study": ("commands.study", "the homework report's tuning list and a search after it"),

@@ -4,10 +4,12 @@ Commands:
     python -m helpers notebooks pair            make every .ipynb anew, keep outputs of equal cells
     python -m helpers notebooks run [NAME ...]  execute into build/, leave notebooks/ as it is
     python -m helpers notebooks store [NAME ...]  execute and store the outputs in notebooks/
+    python -m helpers notebooks html            every stored notebook as a page, into build/html/
 """
 
 import argparse
 import hashlib
+import html
 import os
 import sys
 import time
@@ -16,6 +18,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
 from nbconvert.preprocessors import ExecutePreprocessor
 
 from helpers import course
@@ -25,6 +28,21 @@ from helpers.files import replaced
 
 # Key in a stored notebook's metadata.
 MADE_WITH = "made_with"
+INDEX = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1.0">
+<title>Blood cells, clean and shifted</title>
+<style>main {{ max-width: 40rem; margin: 2rem auto; padding: 0 1rem; font: 1.1rem/1.6 sans-serif }}
+</style>
+</head>
+<body><main><h1>Blood cells, clean and shifted</h1>
+<ol>
+{items}
+</ol></main></body>
+</html>
+"""
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -142,6 +160,41 @@ def execute_all(names: list[str], store: bool) -> int:
     return failures
 
 
+def write_pages(folder: Path) -> list[Path]:
+    """Write an index and each stored notebook as an HTML page; return their paths.
+
+    A page needs nothing but itself and has links to its neighbours; see page/index.html.j2.
+
+    Raises:
+        CourseError: if a notebook was not made yet.
+    """
+    exporter = HTMLExporter(
+        template_name="page",
+        extra_template_basedirs=[str(Path(__file__).parent)],
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    names = [path.stem for path in sources()]
+    items, texts = [], {}
+    for before, path, after in zip(["", *names], sources(), [*names[1:], ""], strict=False):
+        stored = path.with_suffix(".ipynb")
+        if not stored.exists():
+            raise course.CourseError(
+                f"{stored.name} is missing in {stored.parent}: make it with `make pair`."
+            )
+        notebook = nbformat.read(stored, as_version=4)
+        title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+        notebook.metadata.title = title
+        items.append(f'<li><a href="{path.stem}.html">{html.escape(title)}</a></li>')
+        links = {"before": before, "after": after}
+        texts[f"{path.stem}.html"], _ = exporter.from_notebook_node(notebook, links)
+    texts["index.html"] = INDEX.format(items="\n".join(items))
+    for name, text in texts.items():
+        with replaced(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
+
+
 def _write(notebook: nbformat.NotebookNode, target: Path) -> None:
     with replaced(target) as temporary:
         nbformat.write(notebook, temporary)
@@ -151,7 +204,7 @@ def main() -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m helpers notebooks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("command", choices=["pair", "run", "store"])
+    parser.add_argument("command", choices=["pair", "run", "store", "html"])
     parser.add_argument("names", nargs="*", help="notebooks, 03_custom_cnns; all if none is named")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - {path.stem for path in sources()}
@@ -161,6 +214,10 @@ def main() -> int:
         if arguments.command == "pair":
             for path in sources():
                 pair(path)
+            return 0
+        if arguments.command == "html":
+            shown = write_pages(course.build_folder() / "html")[-1].relative_to(course.root())
+            print(f"{len(sources())} pages: open {shown.as_posix()}")
             return 0
         return int(execute_all(arguments.names, arguments.command == "store") > 0)
     except course.CourseError as error:

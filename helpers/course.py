@@ -110,7 +110,7 @@ def profile() -> Profile:
     Raises:
         CourseError: if no profile has that name.
     """
-    name = os.environ.get("COURSE_PROFILE", "quick")
+    name = os.environ.get("COURSE_PROFILE", "").strip() or "quick"
     if name not in PROFILES:
         raise CourseError(
             f"COURSE_PROFILE is {name!r}, which is no profile: set it to 'quick' or 'full'."
@@ -138,7 +138,21 @@ def mirror() -> str | None:
         return None
     if named.startswith(("http://", "https://")):
         return named.rstrip("/")
-    return str((root() / Path(named).expanduser()).resolve())
+    return str(expanded(named))
+
+
+def expanded(named: str) -> Path:
+    """Return the absolute path of a file or folder that a setting names.
+
+    A relative one counts from the course's folder, `~` is the home folder.
+
+    Raises:
+        CourseError: if it begins with `~` and the name of nobody, or can be no path.
+    """
+    try:
+        return Path(os.path.realpath(root() / Path(named).expanduser()))
+    except (RuntimeError, ValueError, OSError) as error:
+        raise CourseError(f"{named[:300]!r} is no path that can be found ({error}).") from error
 
 
 def output_folder(profile_name: str, source_name: str, are_photographs: bool) -> Path:

@@ -3,12 +3,23 @@
 import hashlib
 import json
 import os
+import re
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from helpers.course import CourseError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+# No write lasts so long; where files cannot be locked, only such old temporary files are removed.
+ABANDONED_SECONDS = 3600
 
 
 @contextmanager
@@ -16,25 +27,38 @@ def replaced(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
     Two runs that write the same file each write their own temporary file; the last rename wins
-    and both leave a whole file. On any error the temporary file is removed and `path` is as before.
+    and both leave a whole file. On any error the temporary file is removed and `path` is as before;
+    what a killed run left is removed by the next that writes the same file. A link is followed, and
+    a file that is replaced keeps its mode.
 
     Raises:
-        CourseError: if the folder is read-only or the disk is full.
+        CourseError: if the folder cannot be made or is read-only, `path` is a folder, pipe or
+            device, or the disk is full.
     """
     path = Path(path)
-    temporary = None
+    temporary = handle = None
     try:
+        path = Path(os.path.realpath(path))
+        mode = 0o644
+        if kind(path) == "file":
+            mode = stat.S_IMODE(path.stat().st_mode)
+        elif path.exists():
+            raise IsADirectoryError(21, "it is a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         # The whole name comes last: some writers insist on an ending such as .weights.h5.
         handle, name = tempfile.mkstemp(prefix=".", suffix=f"-{path.name}", dir=path.parent)
-        os.close(handle)
+        _lock(handle)
         temporary = Path(name)
         yield temporary
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
+        if not fcntl:
+            os.close(handle)
+            handle = None
         temporary.replace(path)
     except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+        if isinstance(error, FileNotFoundError) and temporary is not None and temporary.exists():
+            raise  # something that the block reads
         # NumPy's own "n requested and m written", on a full disk, has no strerror.
         raise CourseError(
             f"{path} could not be written ({error.strerror or error}): "
@@ -43,6 +67,65 @@ def replaced(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the temporary files that killed runs left of this file."""
+    pattern = re.compile(rf"\.[a-z0-9_]{{8}}-{re.escape(path.name)}")
+    for entry in os.scandir(path.parent):
+        if pattern.fullmatch(entry.name):
+            with suppress(OSError):  # it is another's, or another run was first
+                if _is_abandoned(Path(entry.path)):
+                    os.unlink(entry.path)
+
+
+def _is_abandoned(temporary: Path) -> bool:
+    age = time.time() - temporary.stat().st_mtime
+    if not fcntl:
+        return age > ABANDONED_SECONDS
+    with temporary.open("rb") as file:
+        return age > 1 and _lock(file.fileno())
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file until it is closed; return whether nobody else has."""
+    try:
+        if fcntl:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def kind(path: Path) -> str | None:
+    """Return "file" or "folder", whatever a link leads to; None if nothing is there.
+
+    Raises:
+        CourseError: if that may not be looked at, or is a pipe or a device, which a program that
+            reads it would wait for.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise CourseError(
+            f"{path} is a pipe or a device: name a file or a folder in its place, or remove it."
+        )
+    return "folder" if stat.S_ISDIR(mode) else "file"
+
+
+def unreadable(path: Path, error: Exception) -> CourseError:
+    """Return the sentence on a file that cannot be read for this error."""
+    name = str(path) if len(str(path)) < 300 else f"{str(path)[:100]}…"
+    return CourseError(
+        f"{name} cannot be read ({getattr(error, 'strerror', None) or error}): "
+        "mend it, remove it, or ask for the right to read it."
+    )
 
 
 def write_json(path: Path, content: object) -> None:

@@ -4,17 +4,22 @@ import errno
 import hashlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 
+import pooch
 import pytest
-import requests
 
 from helpers import course
 from helpers.course import CourseError
 from helpers.data import downloads
-from helpers.data.downloads import ABANDONED_SECONDS, digest, download, mirror_file, reachable
+from helpers.data.downloads import digest, download, mirror_file, reachable
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -52,7 +57,8 @@ class Handler(BaseHTTPRequestHandler):
             status, body = (206, body[start:]) if start < size else (416, b"")
             headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
         self.send_response(status)
-        headers |= {"ETag": self.server.etag, "Content-Length": str(len(body))}
+        length = str(len(body)) if self.server.length is None else self.server.length
+        headers |= {"ETag": self.server.etag, "Content-Length": length.encode().decode("latin-1")}
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
@@ -66,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.files, server.asked = {"cells.npz": CONTENT}, []
-        server.mode, server.etag, server.pause = "normal", '"1"', None
+        server.mode, server.etag, server.pause, server.length = "normal", '"1"', None, None
         server.url = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
@@ -82,8 +88,26 @@ def folder(tmp_path, monkeypatch):
     return folder
 
 
+def refuse(monkeypatch, path):
+    """Let nobody open this file: a mode would not stop root, as whom tests may run."""
+
+    def opened(self, *arguments, before=Path.open, **options):
+        if self.resolve() == path.resolve():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+        return before(self, *arguments, **options)
+
+    def hashed(name, algorithm, before=pooch.file_hash):
+        opened(Path(name), "rb").close()
+        return before(name, algorithm)
+
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(pooch, "file_hash", hashed)
+
+
 def files_in(folder):
-    return sorted(path.name for path in folder.iterdir() if path.is_file())
+    """Return what a user sees in a folder, remembered digests left out: locks are hidden."""
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    return sorted(names - {"digests"})
 
 
 def interrupted_download(server, path):
@@ -96,7 +120,7 @@ def interrupted_download(server, path):
         download(f"{server.url}/cells.npz", path, sha256=SHA256)
     server.mode = mode
     server.asked.clear()
-    (part,) = path.parent.glob("*.part")
+    (part,) = path.parent.glob("*.part/*.bytes")
     return ("GET", f"bytes={part.stat().st_size}-")
 
 
@@ -145,7 +169,8 @@ def test_a_file_that_changed_on_the_server_starts_over(server, folder):
 
 def test_a_part_longer_than_the_file_starts_over(server, folder):
     path = folder / "cells.npz"
-    path.with_name("cells.npz.0badc0de.part").write_bytes(CONTENT * 2)
+    path.with_name("cells.npz.part").mkdir()
+    (folder / "cells.npz.part" / "0badc0de.bytes").write_bytes(CONTENT * 2)
     download(f"{server.url}/cells.npz", path, sha256=SHA256)
     assert path.read_bytes() == CONTENT
     assert files_in(folder) == ["cells.npz"]
@@ -232,9 +257,10 @@ def test_two_runs_that_fetch_the_same_file_do_not_mix(server, folder):
     runs = [threading.Thread(target=fetch) for _ in range(3)]
     for run in runs:
         run.start()
-    while len(server.asked) < 3:
+    while not server.asked:
         time.sleep(0.01)
-    assert len(files_in(folder)) == 3  # each writes its own part
+    time.sleep(0.2)
+    assert len(server.asked) == 1  # the others wait for it
     server.pause.set()
     for run in runs:
         run.join()
@@ -243,21 +269,33 @@ def test_two_runs_that_fetch_the_same_file_do_not_mix(server, folder):
     assert files_in(folder) == ["cells.npz"]
 
 
-def test_only_an_abandoned_part_of_another_run_is_taken_over(server, folder):
+def test_a_killed_run_s_bytes_are_taken_up_at_once(server, folder):
+    """A kill leaves the bytes, perhaps pooch's temporary file, and no lock."""
     path = folder / "cells.npz"
     rest = interrupted_download(server, path)
-    (part,) = folder.glob("*.part")
-    running = part.rename(part.with_suffix(".0therrun.part"))
+    (folder / "cells.npz.part" / "tmpkilled").write_bytes(CONTENT)
+    code = "import filelock, os, sys; filelock.FileLock(sys.argv[1]).acquire(); os.abort()"
+    subprocess.run([sys.executable, "-c", code, folder / ".cells.npz.lock"], check=False)
     download(f"{server.url}/cells.npz", path, sha256=SHA256)
-    assert server.asked == [("GET", None)]
-    assert running.exists()
-
-    path.unlink()
-    long_ago = time.time() - 2 * ABANDONED_SECONDS
-    os.utime(running, (long_ago, long_ago))
-    download(f"{server.url}/cells.npz", path, sha256=SHA256)
-    assert server.asked[1:] == [rest]
+    assert server.asked == [rest]
+    assert path.read_bytes() == CONTENT
     assert files_in(folder) == ["cells.npz"]
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "²", "-1", "1e3", ""])
+def test_a_length_that_is_none_is_not_believed(server, folder, length):
+    server.length = length
+    with suppress(CourseError):  # whatever urllib3 makes of it
+        download(f"{server.url}/cells.npz", folder / "cells.npz", sha256=SHA256)
+    answer = SimpleNamespace(status_code=200, headers={"Content-Length": length})
+    assert downloads._total(answer) is None
+
+
+def test_an_endless_answer_is_ended(server, folder, monkeypatch):
+    monkeypatch.setattr(downloads, "MAX_BYTES", 100_000)
+    with pytest.raises(CourseError, match="sends more than"):
+        download(f"{server.url}/cells.npz", folder / "cells.npz")
+    assert files_in(folder) == []
 
 
 def test_a_full_disk_is_one_sentence(server, folder, monkeypatch):
@@ -293,7 +331,7 @@ def test_a_digest_is_remembered_until_the_file_changes(folder, tmp_path, monkeyp
     path.write_bytes(CONTENT)
     assert digest(path) == SHA256
     with monkeypatch.context() as patch:
-        patch.setattr(downloads, "_computed_digest", lambda *_: pytest.fail("read again"))
+        patch.setattr(downloads, "pooch", None)
         assert digest(path) == SHA256
     for remembered in (folder / "digests").iterdir():
         remembered.write_text("half a dig")
@@ -347,11 +385,81 @@ def test_a_web_mirror_is_downloaded_and_checked(server, folder, monkeypatch):
 
 def test_a_mirror_whose_checksums_cannot_be_read_is_refused(server, folder, monkeypatch):
     monkeypatch.setenv("BLOODCELLS_MIRROR", server.url)
-    portal = requests.Response()
-    portal.status_code, portal.headers["Content-Type"] = 200, "text/html; charset=utf-8"
-    broken = requests.Response()
-    broken.status_code = 503
-    for answer in (portal, broken):
-        monkeypatch.setattr(requests, "get", lambda *_, answer=answer, **__: answer)
-        with pytest.raises(CourseError, match=r"SHA256SUMS cannot be read"):
-            mirror_file("cells.npz", md5=MD5)
+    server.mode = "portal"
+    with pytest.raises(CourseError, match=r"SHA256SUMS cannot be read \(status 200\)"):
+        mirror_file("cells.npz", md5=MD5)
+    server.mode = "normal"
+    server.files["SHA256SUMS"] = bytes(downloads.MAX_LIST_BYTES + 1)
+    with pytest.raises(CourseError, match=r"SHA256SUMS cannot be read"):
+        mirror_file("cells.npz", md5=MD5)
+
+
+def test_a_password_is_not_printed(server, monkeypatch):
+    place = server.url.replace("http://", "http://me:secret@")
+    server.files["SHA256SUMS"] = b"<html>"
+    for wrong in (place, "http://me:secret@127.0.0.1:9", "http://me:secret@[::1"):
+        monkeypatch.setenv("BLOODCELLS_MIRROR", wrong)
+        with pytest.raises(CourseError) as error:
+            mirror_file("cells.npz")
+        assert "secret" not in str(error.value)
+
+
+GNU = f"{SHA256}  cells.npz\n"
+BSD = f"SHA256 (cells.npz) = {SHA256}\n"
+
+
+@pytest.mark.parametrize(
+    "text", [GNU, BSD, GNU.replace("  c", " *./c"), GNU.upper()[:64] + GNU[64:]]
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_lists_of_checksums_as_people_have_them(mirror_folder, text, encoding):
+    wrong = text.replace(SHA256, "0" * 64).replace(SHA256.upper(), "0" * 64)
+    for listed in (text, wrong):
+        content = listed.replace("\n", "\r\n").encode(encoding)
+        marked = b"\xfe\xff" * (encoding == "utf-16-be") + content
+        (mirror_folder / "SHA256SUMS").write_bytes(marked)
+        if listed == text:
+            assert mirror_file("cells.npz") == mirror_folder / "cells.npz"
+    with pytest.raises(CourseError, match="altered or truncated"):
+        mirror_file("cells.npz")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<p>Log in</p>",
+        GNU.encode("utf-32"),
+        GNU.replace("cells", "others").encode(),
+        b"\0" * 99,
+    ],
+)
+def test_a_list_that_does_not_vouch_is_an_error(server, mirror_folder, content, monkeypatch):
+    (mirror_folder / "SHA256SUMS").write_bytes(content)
+    with pytest.raises(CourseError, match=r"does not list|holds no checksum"):
+        mirror_file("cells.npz")
+    server.files["SHA256SUMS"] = content
+    monkeypatch.setenv("BLOODCELLS_MIRROR", server.url)
+    with pytest.raises(CourseError, match=r"does not list|holds no checksum"):
+        mirror_file("cells.npz")
+
+
+def test_a_file_that_is_not_listed_may_be_known_from_elsewhere(mirror_folder):
+    (mirror_folder / "SHA256SUMS").write_text(GNU.replace("cells", "others"))
+    assert mirror_file("cells.npz", md5=MD5)
+    with pytest.raises(CourseError, match="its md5"):
+        mirror_file("cells.npz", md5="0" * 32)
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "cells.npz"])
+def test_what_may_not_be_read_is_one_sentence(mirror_folder, name, monkeypatch):
+    refuse(monkeypatch, mirror_folder / name)
+    with pytest.raises(CourseError, match=rf"{name} cannot be read \(Permission denied\)"):
+        mirror_file("cells.npz")
+
+
+def test_a_pipe_in_a_mirror_is_not_waited_for(mirror_folder):
+    (mirror_folder / "SHA256SUMS").unlink()
+    os.mkfifo(mirror_folder / "SHA256SUMS")
+    with pytest.raises(CourseError, match="is a pipe or a device"):
+        mirror_file("cells.npz")

@@ -12,7 +12,7 @@ import pytest
 from helpers import course
 from helpers.commands import isolated, score
 from helpers.course import CourseError
-from helpers.data import unpacking
+from helpers.data import reading
 from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
 from helpers.data.sets import CourseData
 
@@ -232,7 +232,7 @@ def member(name: str, mode: int = 0o100644, flags: int = 0) -> zipfile.ZipInfo:
         ({"a/../../evil.py": ""}, "has a path that leads out"),
         ({"/etc/evil": ""}, "has a path that leads out"),
         ({"C:/evil": ""}, "has a path that leads out"),
-        ({"a\\..\\evil": ""}, "has a backslash"),
+        ({"a\\..\\evil": ""}, "has a path that leads out"),
         ({"model.py": "", "MODEL.py": ""}, "'MODEL.py' in submission.zip comes twice"),
         ({member("link", stat.S_IFLNK | 0o777): "/etc"}, "is a link or no plain file"),
         ({member("pipe", stat.S_IFIFO | 0o644): ""}, "is a link or no plain file"),
@@ -250,7 +250,7 @@ def test_archives_that_are_refused(tmp_path, members, expected):
 
 
 def test_more_than_two_gigabytes_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(unpacking, "MAX_BYTES", 100)
+    monkeypatch.setattr(reading, "MAX_BYTES", 100)
     with pytest.raises(CourseError, match=r"would unpack to 0\.0 GB"):
         run(submission(tmp_path, READS_PIXEL))
 

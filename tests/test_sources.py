@@ -242,7 +242,7 @@ def test_the_homework_s_file_comes_first(data, mirror, labels, capsys):
         ({"x": IMAGES, "labels": LABELS}, r"no array called images \(it holds labels, x\)"),
         ({"images": IMAGES[..., 0], "labels": LABELS}, r"shape \(16, 96, 96\) instead of"),
         ({"images": IMAGES[:, ::2], "labels": LABELS}, r"shape \(16, 48, 96, 3\) instead of"),
-        ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"shape \(0, 96, 96, 3\) instead of"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "images .* is empty: store at least one"),
         (
             {"images": IMAGES / np.float32(255), "labels": LABELS},
             r"float32 instead of uint8: store np\.round\(images \* 255\)\.astype\(np\.uint8\)",
@@ -372,3 +372,85 @@ def test_the_former_word_is_refused_with_the_new_one(data, monkeypatch):
     monkeypatch.setenv("BLOODCELLS_SOURCE", "drawn")
     with pytest.raises(CourseError, match="is now called BLOODCELLS_SOURCE=synthetic"):
         load_photographs()
+
+
+# Sources named by path, and what stands in a source's place.
+
+
+def test_an_npz_named_by_its_path_is_what_it_holds(data, tmp_path, monkeypatch, capsys):
+    write_bloodmnist(tmp_path / "mine.npz", 64)
+    monkeypatch.setenv("BLOODCELLS_SOURCE", str(tmp_path / "mine.npz"))
+    photographs = load_photographs()
+    assert photographs.source.name == "bloodmnist"
+    assert "BloodMNIST (64 px resized to 96)" in capsys.readouterr().out
+    assert photographs.official_split.tolist() == ["train"] * 8 + ["val"] * 4 + ["test"] * 4
+    np.savez(tmp_path / "other.npz", images=IMAGES, labels=LABELS)
+    monkeypatch.setenv("BLOODCELLS_SOURCE", str(tmp_path / "other.npz"))
+    assert load_photographs().source.name == "homework"
+
+
+def test_a_damaged_download_is_blamed_beside_the_network(data, draws, monkeypatch):
+    (data / "bloodmnist_64.npz").write_bytes(b"half")
+    with pytest.raises(CourseError, match=r"bloodmnist_64\.npz is damaged .* zenodo\.org"):
+        load_photographs()
+    assert not draws
+
+
+def test_a_folder_or_a_pipe_in_place_of_the_homework_s_file(data):
+    (data / "training_set.npz").mkdir()
+    with pytest.raises(CourseError, match=r"training_set\.npz is a folder"):
+        load_photographs()
+    (data / "training_set.npz").rmdir()
+    os.mkfifo(data / "training_set.npz")
+    with pytest.raises(CourseError, match=r"training_set\.npz is a pipe"):
+        load_photographs()
+
+
+@pytest.mark.parametrize("asked", ["~nosuchuser/x", "x" * 5000, "a\0b"])
+@pytest.mark.parametrize("variable", ["BLOODCELLS_SOURCE", "BLOODCELLS_MIRROR"])
+def test_a_path_that_can_be_none_is_one_sentence(data, monkeypatch, asked, variable):
+    monkeypatch.setitem(os.environ, variable, asked) if "\0" not in asked else monkeypatch.setattr(
+        os.environ, "get", lambda name, default=None: asked if name == variable else default
+    )
+    with pytest.raises(CourseError):
+        load_photographs()
+
+
+def test_a_mistyped_profile_is_told_before_images_are_loaded(data, draws, monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "fulll")
+    with pytest.raises(CourseError, match="COURSE_PROFILE"):
+        load_photographs()
+    assert not draws
+
+
+def test_settings_that_are_empty_are_not_set(data, draws, monkeypatch):
+    for variable in ("COURSE_PROFILE", "BLOODCELLS_SOURCE", "BLOODCELLS_MIRROR"):
+        monkeypatch.setenv(variable, " ")
+    assert course.profile().name == "quick"
+    assert load_photographs().source.name == "synthetic"
+
+
+def test_a_folder_s_digest_knows_links_and_empty_folders(tmp_path):
+    top, elsewhere = tmp_path / "top", tmp_path / "elsewhere.png"
+    (top / "a").mkdir(parents=True)
+    elsewhere.write_bytes(png())
+    (top / "a" / "1.png").symlink_to(elsewhere)
+    digests = [sources._listing_digest(top)]
+    elsewhere.write_bytes(png(100))
+    digests.append(sources._listing_digest(top))
+    (top / "b").mkdir()
+    digests.append(sources._listing_digest(top))
+    assert len(set(digests)) == 3
+    elsewhere.unlink()
+    with pytest.raises(CourseError, match=r"1\.png cannot be read \(No such file"):
+        sources._listing_digest(top)
+
+
+@pytest.mark.parametrize("header", [b"3(", b"3)" * 9, b"3,", b"\0\0"])
+def test_a_cache_whose_header_cannot_be_parsed_is_made_anew(data, draws, capsys, header):
+    load_photographs()
+    images, _ = cached_files(data)
+    content = images.read_bytes()
+    images.write_bytes(content[:128].replace(b"3)", header, 1)[:128] + content[128:])
+    np.testing.assert_array_equal(load_photographs().images, IMAGES)
+    assert "is damaged or incomplete and is made anew" in capsys.readouterr().out

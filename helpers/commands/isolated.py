@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.course import CourseError
-from helpers.data.unpacking import unpack
+from helpers.data.reading import unpack
 
 RUNNER = Path(__file__).with_name("isolated_run.py")
 

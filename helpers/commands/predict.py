@@ -91,10 +91,10 @@ def read_image(path: Path, pbc: bool = False) -> np.ndarray:
     Raises:
         CourseError: if it cannot be read, is no image, a damaged or a far too large one.
     """
-    data = reading._file_reader(path)()
+    data = reading.read_file(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return reading._decode(data, _shown(path), pbc or _has_pbc_size(data))
+        return reading.decode(data, _shown(path), pbc or _has_pbc_size(data))
 
 
 def sheet(
@@ -155,7 +155,7 @@ def _images_below(folder: Path) -> list[Path]:
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in reading.SUFFIXES
-        and not reading._is_litter(path.relative_to(folder).parts)
+        and not reading.is_litter(path.relative_to(folder).parts)
         and path.is_file()
     )
     if not found:

@@ -1,74 +1,88 @@
 """Getting files: from a web server, resumable and checked, or from the classroom's mirror."""
 
-import glob
 import hashlib
-import os
 import re
+import shutil
 import sys
 import time
-import uuid
 from pathlib import Path
 from threading import Thread
 from urllib.parse import quote, urlsplit
 
+import pooch
 import requests
+from filelock import FileLock
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from urllib3.util import Retry
 
 from helpers import course
 from helpers.course import CourseError
-from helpers.files import replaced
+from helpers.files import kind, replaced, short_hash, unreadable
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
 CHUNK_BYTES = 1 << 16
-
-# A running download writes, or fails, well within this time: an older part belongs to none.
-ABANDONED_SECONDS = 120
+# The largest file that the course names has 1.5 GiB; a list of checksums has a few lines.
+MAX_BYTES = 4 * 2**30
+MAX_LIST_BYTES = 2**20
 
 SUMS = "SHA256SUMS"
+GNU_LINE = re.compile(r"\\?([0-9a-fA-F]{64})[ \t]+\*?(\S.*?)\s*")
+BSD_LINE = re.compile(r"SHA(?:2-)?256 ?\((.+)\) ?= ?([0-9a-fA-F]{64})\s*")
+
+pooch.get_logger().setLevel("ERROR")  # it tells what the progress bar shows
 
 
 def download(url: str, path: Path, *, md5: str | None = None, sha256: str | None = None) -> Path:
     """Fetch `url` into `path`, unless the right file is there already; return `path`.
 
-    `path` is only ever a whole, checked file. What an interrupted download got is kept beside it
-    (`<name>.<tag>.part`) and the next call goes on from there, if the server still has the same
-    file and can send its rest. Two runs that fetch the same file write different parts.
+    `path` is only ever a whole, checked file. What an interrupted download got is kept in the
+    folder `<name>.part` beside it, and the next call goes on from there if the server still has
+    the same file and can send its rest. Of two runs that fetch the same file one waits.
 
     Args:
         url: http or https.
         path: where to; its folder is made if missing.
-        md5, sha256: hex digests the file must have; without one, any file at `path` is the right
+        md5, sha256: hex digest the file must have; without one, any file at `path` is the right
             one.
 
     Raises:
         CourseError: if the host cannot be reached (noticed within about 10 seconds), answers with
-            an error or a web page, or breaks off; if the file is not what its digest says (the
-            download is discarded, an earlier file at `path` stays); if it cannot be written.
+            an error or a web page, sends more than MAX_BYTES, or breaks off; if the file is not
+            what its digest says (the download is discarded, an earlier file at `path` stays); if it
+            cannot be written.
     """
     path = Path(path)
-    expected = {"md5": md5, "sha256": sha256}
-    expected = {algorithm: value.lower() for algorithm, value in expected.items() if value}
-    if _is_intact(path, expected):
+    known = f"sha256:{sha256}" if sha256 else f"md5:{md5}" if md5 else None
+    unfinished = path.with_name(f"{path.name}.part")
+    if _is_intact(path, known):
         return path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = _Part(path)
-        try:
-            _fetch(url, part)
-            _check(part, expected, url)
-            if not (expected and _is_intact(path, expected)):  # else another run was first
-                part.path.replace(path)
-            part.remove()
-        finally:
-            part.release()
+        if unfinished.is_file():  # of an earlier version of the course
+            unfinished.unlink()
+        unfinished.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if not _is_intact(path, known):  # else another run was first
+                for leftover in unfinished.glob("tmp*"):  # of a run killed while it checked
+                    leftover.unlink()
+                whole = pooch.retrieve(url, known, path.name, unfinished, downloader=_resumed)
+                Path(whole).replace(path)
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except ValueError as error:  # pooch's, for another digest
+        raise CourseError(
+            f"{path.name} from {_host(url)} is altered or truncated (its digest is not "
+            f"{known[:20]}…) and was discarded: run again, and if that changes nothing, get the "
+            "file from another place."
+        ) from error
     except OSError as error:
         raise CourseError(
             f"{path.name} could not be written to {path.parent} ({error.strerror}): "
             "free some disk space or choose a folder you may write to, then run again."
         ) from error
+    finally:
+        if unfinished.is_dir() and not any(unfinished.iterdir()):
+            unfinished.rmdir()
     return path
 
 
@@ -100,19 +114,20 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
     """Return a file's hex digest, remembered in the data folder by its path, size and time.
 
     Raises:
-        CourseError: if the digest cannot be remembered.
+        CourseError: if the file cannot be read or the digest cannot be remembered.
     """
-    path = Path(path).resolve()
-    status = path.stat()
-    identity = f"{algorithm}|{path}|{status.st_size}|{status.st_mtime_ns}"
-    key = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    remembered = course.data_folder() / "digests" / f"{key}.txt"
-    length = 2 * hashlib.new(algorithm).digest_size
-    if remembered.exists():
-        text = remembered.read_text(encoding="ascii", errors="replace").strip()
-        if re.fullmatch(f"[0-9a-f]{{{length}}}", text):
+    try:
+        path = Path(path).resolve()
+        status = path.stat()
+        identity = f"{algorithm}|{path}|{status.st_size}|{status.st_mtime_ns}"
+        key = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        remembered = course.data_folder() / "digests" / f"{key}.txt"
+        text = remembered.read_text("ascii", "replace").strip() if remembered.is_file() else ""
+        if re.fullmatch(f"[0-9a-f]{{{2 * hashlib.new(algorithm).digest_size}}}", text):
             return text
-    value = _computed_digest(path, algorithm)
+        value = pooch.file_hash(str(path), algorithm)
+    except OSError as error:
+        raise unreadable(path, error) from error
     with replaced(remembered) as temporary:
         temporary.write_text(value, encoding="ascii")
     return value
@@ -121,8 +136,9 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 def mirror_file(name: str, *, md5: str | None = None) -> Path | None:
     """Return a file of the mirror that BLOODCELLS_MIRROR names, checked, on this machine.
 
-    A mirror on a web server is downloaded into the data folder. The file must have the digest that
-    the mirror's SHA256SUMS lists or, if it lists none, `md5`.
+    A mirror on a web server is downloaded into the data folder. A SHA256SUMS of the mirror must
+    list the file's digest; the file must have that one or else `md5`. A mirror without a list is
+    trusted with files that are known from nowhere else.
 
     Args:
         name: path within the mirror, such as "weights/x.h5".
@@ -132,7 +148,8 @@ def mirror_file(name: str, *, md5: str | None = None) -> Path | None:
         The file, or None if no mirror is named or it does not hold the file.
 
     Raises:
-        CourseError: if the mirror is not there, or the file is truncated or altered.
+        CourseError: if the mirror is not there or may not be read, its SHA256SUMS does not vouch
+            for the file, or the file is truncated or altered.
     """
     place = course.mirror()
     if place is None:
@@ -140,6 +157,11 @@ def mirror_file(name: str, *, md5: str | None = None) -> Path | None:
     if place.startswith(("http://", "https://")):
         return _from_web_mirror(place, name, md5)
     return _from_mirror_folder(Path(place), name, md5)
+
+
+def public(place: str) -> str:
+    """Return a URL without the user name and password it may hold, and a folder as it is."""
+    return re.sub(r"(https?://)[^/?#]*@", r"\1", place)
 
 
 def progress_bar(**options) -> tqdm:
@@ -150,82 +172,24 @@ def progress_bar(**options) -> tqdm:
     return tqdm(leave=False, mininterval=0.5, **options)
 
 
-class _Part:
-    """The bytes of one unfinished download, in a file that no other run writes to.
+def _resumed(url: str, output_file: str, _: object) -> None:
+    """Download for pooch, going on with the bytes that an earlier run left beside `output_file`.
 
-    Left behind, the file is called `<name>.<tag>.part`. A run takes it by renaming it to
-    `<name>.<tag>.<owner>.part`: of two runs that try, one succeeds, on every system. The tag tells
-    which version of the file, on which server, the bytes are from.
+    They are in a file `<version>.bytes`, which tells the version of the file they are from.
     """
-
-    def __init__(self, whole: Path):
-        self.whole = whole
-        self.owner = uuid.uuid4().hex[:8]
-        self.tag = "new"
-        if not any(self._take(leftover) for leftover in self._leftovers()):
-            self.path.touch()
-
-    @property
-    def path(self) -> Path:
-        return self.whole.with_name(f"{self.whole.name}.{self.tag}.{self.owner}.part")
-
-    @property
-    def size(self) -> int:
-        return self.path.stat().st_size
-
-    def retag(self, tag: str) -> None:
-        before = self.path
-        self.tag = tag
-        before.rename(self.path)
-
-    def clear(self) -> None:
-        os.truncate(self.path, 0)
-
-    def remove(self) -> None:
-        """Remove these bytes, and what other runs left behind."""
-        self.path.unlink(missing_ok=True)
-        for leftover in self._leftovers():
-            if self._take(leftover):
-                self.path.unlink(missing_ok=True)
-
-    def release(self) -> None:
-        """Leave the bytes, if there are any, to the next run."""
-        if not self.path.exists():
-            return
-        if self.size:
-            self.path.replace(self.whole.with_name(f"{self.whole.name}.{self.tag}.part"))
+    whole = Path(output_file)
+    part = next(whole.parent.glob("*.bytes"), None)
+    with _request(url, part.stat().st_size if part else 0) as response:
+        if part and (response.status_code == 416 or _is_other_version(response, part)):
+            part.unlink()
         else:
-            self.path.unlink()
-
-    def _leftovers(self) -> list[Path]:
-        return sorted(self.whole.parent.glob(f"{glob.escape(self.whole.name)}.*.part"))
-
-    def _take(self, leftover: Path) -> bool:
-        tag, *owner = leftover.name[len(self.whole.name) + 1 : -len(".part")].split(".")
-        try:
-            if owner and time.time() - leftover.stat().st_mtime < ABANDONED_SECONDS:
-                return False
-            os.utime(leftover)  # so that it does not look abandoned once it is ours
-            leftover.rename(self.whole.with_name(f"{self.whole.name}.{tag}.{self.owner}.part"))
-        except OSError:  # another run was first
-            return False
-        self.tag = tag
-        return True
-
-
-def _fetch(url: str, part: _Part) -> None:
-    """Bring `part` to the whole file's length."""
-    start = part.size
-    with _request(url, start) as response:
-        if start and (response.status_code == 416 or _is_other_version(response, part)):
-            part.clear()
-        else:
-            _store(response, part)
+            _store(response, part, whole.parent)
+            next(whole.parent.glob("*.bytes")).replace(whole)
             return
-    _fetch(url, part)
+    _resumed(url, output_file, _)
 
 
-def _request(url: str, start: int) -> requests.Response:
+def _request(url: str, start: int = 0) -> requests.Response:
     headers = {"Accept-Encoding": "identity"}  # else lengths and ranges count packed bytes
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -236,85 +200,79 @@ def _request(url: str, start: int) -> requests.Response:
     timeout = (CONNECT_SECONDS, READ_SECONDS)
     try:
         return session.get(url, headers=headers, stream=True, timeout=timeout)
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:
         raise CourseError(
             f"{_host(url)} cannot be reached ({type(error).__name__}): "
             "check the internet connection, then run again."
         ) from error
 
 
-def _is_other_version(response: requests.Response, part: _Part) -> bool:
+def _is_other_version(response: requests.Response, part: Path) -> bool:
     """Return whether a server sends the rest of something else than the bytes in `part`."""
     if response.status_code != 206:
         return False
     sent = response.headers.get("Content-Range", "")
-    return part.tag != _tag(response) or not sent.startswith(f"bytes {part.size}-")
+    return part.stem != _version(response) or not sent.startswith(f"bytes {part.stat().st_size}-")
 
 
-def _store(response: requests.Response, part: _Part) -> None:
-    name, host = part.whole.name, _host(response.url)
+def _store(response: requests.Response, part: Path | None, folder: Path) -> None:
+    """Write a whole answer to the folder's one `<version>.bytes`, or a rest to the end of it."""
+    name, host = folder.name.removesuffix(".part"), _host(response.url)
     if response.status_code not in (200, 206):
         raise CourseError(
             f"{host} answered {response.status_code} ({response.reason}) when asked for {name}: "
             "check the address, or run again later."
         )
-    resumed = response.status_code == 206 and part.size > 0
+    resumed = response.status_code == 206 and part is not None
     total = _total(response)
+    got, chunks = 0, response.iter_content(CHUNK_BYTES)
     try:
-        chunks = response.iter_content(CHUNK_BYTES)
-        first = next(chunks, b"")
-        if _is_page(response) or (not resumed and first.lstrip().startswith(b"<")):
+        chunk = next(chunks, b"")
+        if _is_page(response) or (not resumed and chunk.lstrip().startswith(b"<")):
             raise CourseError(
                 f"{host} sent a web page instead of {name}: this network probably wants a login "
                 "(a captive portal), so log in with a browser, then run again."
             )
-        part.retag(_tag(response))
-        with (
-            part.path.open("ab" if resumed else "wb") as file,
-            progress_bar(
-                total=total,
-                initial=file.tell(),
-                desc=name,
-                unit="B",
-                unit_scale=True,
-                unit_divisor=1024,
-            ) as bar,
-        ):
-            chunk = first
-            while chunk:
-                file.write(chunk)
+        if not resumed:
+            for other in folder.glob("*.bytes"):
+                other.unlink()
+            part = folder / f"{_version(response)}.bytes"
+        size = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+        with part.open("ab") as file, progress_bar(total=total, desc=name, **size) as bar:
+            bar.update(got := file.tell())
+            while chunk and got <= MAX_BYTES:
+                got += file.write(chunk)
                 bar.update(len(chunk))
                 chunk = next(chunks, b"")
-    except requests.RequestException as error:
-        raise _broken_off(part, total) from error
-    if total is not None and part.size < total:
-        raise _broken_off(part, total)
-
-
-def _broken_off(part: _Part, total: int | None) -> CourseError:
-    got = f"{part.size / 2**20:.1f}"
-    of = f" of {total / 2**20:.1f}" if total is not None else ""
-    return CourseError(
-        f"The download of {part.whole.name} broke off after {got}{of} MiB: "
-        "run again, and it goes on from there."
-    )
+        is_whole = total is None or got >= total
+    except requests.RequestException:
+        is_whole = False
+    if got > MAX_BYTES:
+        part.unlink()
+        raise CourseError(
+            f"{host} sends more than {MAX_BYTES >> 30} GiB as {name}, which is none of the "
+            "course's files: check the address."
+        )
+    if not is_whole:
+        of = f" of {total / 2**20:.1f}" if total is not None else ""
+        raise CourseError(
+            f"The download of {name} broke off after {got / 2**20:.1f}{of} MiB: "
+            "run again, and it goes on from there."
+        )
 
 
 def _total(response: requests.Response) -> int | None:
-    """Return the whole file's length, None if the server does not say."""
-    if response.status_code == 206:
-        found = re.search(r"/(\d+)$", response.headers.get("Content-Range", ""))
-        return int(found[1]) if found else None
-    length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
+    """Return the whole file's length, None if the server says none that can be."""
+    field = "Content-Range" if response.status_code == 206 else "Content-Length"
+    found = re.fullmatch(r"(?:.*/)?([0-9]{1,15})", response.headers.get(field, ""))
+    return int(found[1]) if found else None
 
 
-def _tag(response: requests.Response) -> str:
+def _version(response: requests.Response) -> str:
     """Return what tells one version of a file from another."""
     version = response.headers.get("ETag") or response.headers.get("Last-Modified")
     asked = (response.history or [response])[0].request.url  # a redirect may change every time
-    identity = f"{asked}|{version}|{_total(response)}"
-    return hashlib.sha256(identity.encode()).hexdigest()[:8]
+    return short_hash(asked, version, _total(response))
 
 
 def _is_page(response: requests.Response) -> bool:
@@ -322,73 +280,107 @@ def _is_page(response: requests.Response) -> bool:
 
 
 def _host(url: str) -> str:
-    return urlsplit(url).netloc or url
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2] or url
+    except ValueError:
+        return public(url)
 
 
-def _is_intact(path: Path, expected: dict[str, str]) -> bool:
-    if not path.is_file():
+def _is_intact(path: Path, known: str | None) -> bool:
+    if kind(path) != "file":
         return False
-    return all(digest(path, algorithm) == value for algorithm, value in expected.items())
-
-
-def _check(part: _Part, expected: dict[str, str], url: str) -> None:
-    for algorithm, value in expected.items():
-        found = _computed_digest(part.path, algorithm)
-        if found != value:
-            part.remove()
-            raise CourseError(
-                f"{part.whole.name} from {_host(url)} is altered or truncated ({algorithm} "
-                f"{found[:12]}… instead of {value[:12]}…) and was discarded: run again, and if "
-                "that changes nothing, get the file from another place."
-            )
-
-
-def _computed_digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+    algorithm, _, value = (known or "").partition(":")
+    return known is None or digest(path, algorithm) == value.lower()
 
 
 def _from_mirror_folder(folder: Path, name: str, md5: str | None) -> Path | None:
-    if not folder.is_dir():
+    if kind(folder) != "folder":
         raise CourseError(
             f"BLOODCELLS_MIRROR names {folder}, where there is no folder: "
             "correct it, or unset it to use the official hosts."
         )
     path, sums = folder / name, folder / SUMS
-    if not path.is_file():
+    if kind(path) != "file":
         return None
-    listed = _sums(sums.read_text("utf-8", errors="replace")) if sums.is_file() else {}
-    algorithm, expected = ("sha256", listed[name]) if name in listed else ("md5", md5)
-    if expected and digest(path, algorithm) != expected:
-        raise CourseError(
-            f"{name} in the mirror {folder} is altered or truncated (its {algorithm} is not "
-            f"{expected[:12]}…): copy it there again."
-        )
+    try:
+        content = sums.read_bytes() if kind(sums) else None
+    except OSError as error:
+        raise unreadable(sums, error) from error
+    expected = _expected(content, name, md5, str(sums))
+    for algorithm, value in expected.items():
+        if digest(path, algorithm) != value.lower():
+            raise CourseError(
+                f"{name} in the mirror {folder} is altered or truncated (its {algorithm} is not "
+                f"{value[:12]}…): copy it there again."
+            )
     return path
 
 
 def _from_web_mirror(place: str, name: str, md5: str | None) -> Path | None:
-    try:
-        answer = requests.get(f"{place}/{SUMS}", timeout=(CONNECT_SECONDS, READ_SECONDS))
-    except requests.RequestException as error:
-        raise CourseError(
-            f"BLOODCELLS_MIRROR names {place}, which cannot be reached: "
-            "correct it, or unset it to use the official hosts."
-        ) from error
-    if not (answer.ok or answer.status_code == 404) or (_is_page(answer) and answer.ok):
-        raise CourseError(
-            f"{place}/{SUMS} cannot be read (status {answer.status_code}), so nothing from this "
-            "mirror can be checked: mend the mirror, or unset BLOODCELLS_MIRROR."
-        )
-    listed = _sums(answer.text) if answer.ok else {}
+    content = _web_sums(place)
     url = f"{place}/{quote(name)}"
-    if name not in listed and not reachable(url):
+    if (content is None or name not in _sums(content)) and not reachable(url):
         return None
-    checks = {"sha256": listed[name]} if name in listed else {"md5": md5}
+    checks = _expected(content, name, md5, f"{public(place)}/{SUMS}")
     return download(url, course.data_folder() / name, **checks)
 
 
-def _sums(text: str) -> dict[str, str]:
-    """Return the hex digests of a SHA256SUMS file, by path."""
-    lines = re.findall(r"^([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(\S.*?)\s*$", text, re.MULTILINE)
-    return {path: value.lower() for value, path in lines}
+def _web_sums(place: str) -> bytes | None:
+    """Return the mirror's list of checksums, None if it has none."""
+    try:
+        with _request(f"{place}/{SUMS}") as answer:
+            if answer.status_code == 404:
+                return None
+            content, stop = b"", time.monotonic() + READ_SECONDS
+            for chunk in answer.iter_content(CHUNK_BYTES):
+                content += chunk
+                if len(content) > MAX_LIST_BYTES or time.monotonic() > stop:
+                    break
+    except (CourseError, requests.RequestException) as error:
+        raise CourseError(
+            f"BLOODCELLS_MIRROR names {public(place)}, which cannot be reached: "
+            "correct it, or unset it to use the official hosts."
+        ) from error
+    if not answer.ok or _is_page(answer) or len(content) > MAX_LIST_BYTES:
+        raise CourseError(
+            f"{public(place)}/{SUMS} cannot be read (status {answer.status_code}), so nothing from "
+            "this mirror can be checked: mend the mirror, or unset BLOODCELLS_MIRROR."
+        )
+    return content
+
+
+def _expected(content: bytes | None, name: str, md5: str | None, sums: str) -> dict[str, str]:
+    """Return the digest by which a file is known: the list's, if its `content` has one, or md5.
+
+    Raises:
+        CourseError: if there is a list, but not one that vouches for the file.
+    """
+    listed = _sums(content) if content is not None else {}
+    if name in listed:
+        return {"sha256": listed[name]}
+    if content is None or (listed and md5):
+        return {"md5": md5} if md5 else {}
+    reason = f"does not list {name}" if listed else "holds no checksum that can be read"
+    raise CourseError(
+        f"{sums} {reason}, so the file cannot be checked: make the list again "
+        f"(sha256sum FILES > {SUMS}), or remove it."
+    )
+
+
+def _sums(content: bytes) -> dict[str, str]:
+    """Return the hex digests in a SHA256SUMS file, by path.
+
+    Read are the lines of GNU's `sha256sum` and of BSD's (`--tag`), in UTF-8 or, as Windows
+    PowerShell writes them, in UTF-16.
+    """
+    is_wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    listed = {}
+    for line in content.decode("utf-16" if is_wide else "utf-8-sig", "replace").splitlines():
+        if found := GNU_LINE.fullmatch(line):
+            value, path = found.groups()
+        elif found := BSD_LINE.fullmatch(line):
+            path, value = found.groups()
+        else:
+            continue
+        listed[path.replace("\\", "/").removeprefix("./")] = value.lower()
+    return listed

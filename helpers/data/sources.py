@@ -8,8 +8,6 @@ http URL), see data/README.md.
 import hashlib
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,10 +17,10 @@ from PIL import Image
 
 from helpers import course
 from helpers.course import CourseError
-from helpers.data import downloads
+from helpers.data import downloads, synthetic
 from helpers.data.photographs import CLASS_NAMES, IMAGE_SIZE, Photographs, Source
-from helpers.data.reading import read_class_folders
-from helpers.files import replaced
+from helpers.data.reading import array_names, list_folder, read_class_folders, read_image_set
+from helpers.files import kind, replaced, short_hash, unreadable
 
 # Raised by hand whenever the same file is decoded to other pixels or another order.
 CACHE_VERSION = 1
@@ -64,8 +62,10 @@ def load_photographs() -> Photographs:
 
     Raises:
         CourseError: if a source was asked for by name (or a mirror named) and cannot be had, or
-            its files are truncated, altered or of another shape than they should be.
+            its files are truncated, altered or of another shape than they should be; if
+            COURSE_PROFILE names no profile (before any image is loaded).
     """
+    course.profile()
     asked = os.environ.get("BLOODCELLS_SOURCE", "").strip()
     if not asked:
         photographs, reason = _first_available()
@@ -93,7 +93,7 @@ def _asked_for(asked: str) -> Photographs:
     if asked == "drawn":
         raise CourseError("BLOODCELLS_SOURCE=drawn is now called BLOODCELLS_SOURCE=synthetic.")
     if asked not in candidates:
-        return _class_folders(asked)
+        return _at_path(asked)
     photographs = candidates[asked].load()
     if photographs is None:
         raise CourseError(
@@ -101,6 +101,21 @@ def _asked_for(asked: str) -> Photographs:
             "mend that, or unset BLOODCELLS_SOURCE to use the first source that can be had."
         )
     return photographs
+
+
+def _at_path(asked: str) -> Photographs:
+    """Return the images of a folder or zip of class folders, or of an .npz file."""
+    path = course.expanded(asked)
+    if kind(path) is None:
+        raise CourseError(
+            f"BLOODCELLS_SOURCE is {asked!r}, which is none of {', '.join(_candidates())}, "
+            "nor a folder or zip that is there: correct it or unset it."
+        )
+    if path.suffix.lower() != ".npz" or kind(path) == "folder":
+        return _class_folders(path)
+    if f"{SPLITS[0]}_images" in array_names(path):
+        return _decoded_bloodmnist(path)
+    return _homework(path)
 
 
 def _candidates() -> dict[str, _Candidate]:
@@ -129,14 +144,16 @@ def _candidates() -> dict[str, _Candidate]:
     }
 
 
-def _homework() -> Photographs | None:
-    path = course.data_folder() / HOMEWORK_FILE
-    if not path.exists():
+def _homework(path: Path | None = None) -> Photographs | None:
+    path = path or course.data_folder() / HOMEWORK_FILE
+    if kind(path) is None:
         return None
+    if kind(path) == "folder":
+        raise CourseError(f"{path} is a folder: put the homework's file there, or remove it.")
     checksum = downloads.digest(path)
 
     def read() -> Photographs:
-        images, labels = read_image_set(path, "images", "labels", IMAGE_SIZE)
+        images, labels = read_image_set(path, side=IMAGE_SIZE)
         description = f"{len(labels):,} images of the homework's own file, not for redistribution"
         source = Source("homework", description, are_photographs=True, checksum=checksum)
         return Photographs(images, labels, CLASS_NAMES, source)
@@ -153,11 +170,12 @@ def _mirror() -> Photographs | None:
     held = _bloodmnist_on_mirror()
     if held is None:
         names = ", ".join([PBC_ZIP, *map(_bloodmnist_name, BLOODMNIST_MD5)])
+        place = downloads.public(course.mirror())
         raise CourseError(
-            f"BLOODCELLS_MIRROR names {course.mirror()}, which holds no images ({names}): "
+            f"BLOODCELLS_MIRROR names {place}, which holds no images ({names}): "
             "correct it, or unset it to use the official hosts."
         )
-    return _decoded_bloodmnist(*held)
+    return _decoded_bloodmnist(held)
 
 
 def _pbc(archive: Path) -> Photographs:
@@ -180,20 +198,27 @@ def _pbc(archive: Path) -> Photographs:
 def _bloodmnist() -> Photographs | None:
     held = _bloodmnist_on_mirror()
     if held is not None:
-        return _decoded_bloodmnist(*held)
+        return _decoded_bloodmnist(held)
     size = _bloodmnist_sizes()[0]
     name = _bloodmnist_name(size)
     url, path = BLOODMNIST_URL.format(name=name), course.data_folder() / name
-    if not path.exists() and not downloads.reachable(url, seconds=5):
+    is_there = kind(path) == "file"
+    is_intact = is_there and downloads.digest(path, "md5") == BLOODMNIST_MD5[size]
+    if not is_intact and not downloads.reachable(url, seconds=5):
+        if is_there:
+            raise CourseError(
+                f"{path} is damaged (its MD5 is not the official one) and zenodo.org cannot be "
+                "reached to get it again: connect to the internet, or remove the file."
+            )
         return None
-    return _decoded_bloodmnist(downloads.download(url, path, md5=BLOODMNIST_MD5[size]), size)
+    return _decoded_bloodmnist(downloads.download(url, path, md5=BLOODMNIST_MD5[size]))
 
 
-def _bloodmnist_on_mirror() -> tuple[Path, int] | None:
+def _bloodmnist_on_mirror() -> Path | None:
     for size in _bloodmnist_sizes():
         path = downloads.mirror_file(_bloodmnist_name(size), md5=BLOODMNIST_MD5[size])
         if path is not None:
-            return path, size
+            return path
     return None
 
 
@@ -207,26 +232,21 @@ def _bloodmnist_name(size: int) -> str:
     return f"bloodmnist_{size}.npz"
 
 
-def _decoded_bloodmnist(path: Path, size: int) -> Photographs:
+def _decoded_bloodmnist(path: Path) -> Photographs:
     checksum = downloads.digest(path)
 
     def read() -> Photographs:
-        images, labels = [], []
-        for split in SPLITS:
-            originals, split_labels = read_image_set(
-                path, f"{split}_images", f"{split}_labels", size
-            )
-            images.append(_resized(originals))
-            labels.append(split_labels)
-        official_split = np.repeat(SPLITS, [len(split_labels) for split_labels in labels])
+        parts = [read_image_set(path, f"{split}_images", f"{split}_labels") for split in SPLITS]
+        labels = np.concatenate([labels for _, labels in parts])
+        side = parts[0][0].shape[1]
         description = (
-            f"{len(official_split):,} photographs of BloodMNIST ({size} px resized to "
-            f"{IMAGE_SIZE}), CC BY 4.0"
+            f"{len(labels):,} photographs of BloodMNIST ({side} px resized to {IMAGE_SIZE}), "
+            "CC BY 4.0"
         )
         source = Source("bloodmnist", description, are_photographs=True, checksum=checksum)
-        return Photographs(
-            np.concatenate(images), np.concatenate(labels), CLASS_NAMES, source, official_split
-        )
+        images = np.concatenate([_resized(images) for images, _ in parts])
+        official_split = np.repeat(SPLITS, [len(labels) for _, labels in parts])
+        return Photographs(images, labels, CLASS_NAMES, source, official_split)
 
     return _cached("bloodmnist", checksum, read)
 
@@ -240,14 +260,8 @@ def _resized(originals: np.ndarray) -> np.ndarray:
     return images
 
 
-def _class_folders(asked: str) -> Photographs:
-    path = course.root() / Path(asked).expanduser()
-    if not path.exists():
-        raise CourseError(
-            f"BLOODCELLS_SOURCE is {asked!r}, which is none of {', '.join(_candidates())}, "
-            "nor a folder or zip that is there: correct it or unset it."
-        )
-    checksum = _listing_digest(path) if path.is_dir() else downloads.digest(path)
+def _class_folders(path: Path) -> Photographs:
+    checksum = _listing_digest(path) if kind(path) == "folder" else downloads.digest(path)
 
     def read() -> Photographs:
         images, labels, class_names, _ = read_class_folders(path)
@@ -259,144 +273,56 @@ def _class_folders(asked: str) -> Photographs:
 
 
 def _listing_digest(top: Path) -> str:
-    """Return a digest of the names, sizes and times of all files in a folder."""
-    lines = []
-    for folder, _, names in os.walk(top):
-        for name in names:
-            status = (Path(folder) / name).lstat()
-            relative = (Path(folder) / name).relative_to(top).as_posix()
-            lines.append(f"{relative}|{status.st_size}|{status.st_mtime_ns}")
+    """Return a digest of all folders below one, and of the names, sizes and times of all files."""
+    files, folders = list_folder(top)
+    lines = ["/".join(parts) for parts in folders]
+    for parts, path in files.items():
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        lines.append(f"{'/'.join(parts)}|{status.st_size}|{status.st_mtime_ns}")
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _synthetic() -> Photographs:
-    from helpers.data import synthetic  # only here: nothing else needs it
-
-    return _cached("synthetic", f"version {synthetic.CACHE_VERSION}", synthetic.draw_photographs)
-
-
-def read_image_set(
-    path: Path, images_key: str, labels_key: str, side: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Read one set of labelled images of the eight classes from an .npz file.
-
-    Returns:
-        uint8 (N, side, side, 3) and int64 (N,), 0-7. Labels may be stored as (N, 1).
-
-    Raises:
-        CourseError: if the file is truncated or altered, a key is missing, or shape, dtype or
-            labels are not these; it says how to convert them. Pickled objects are never loaded.
-    """
-    path = Path(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            shape, dtype = _header(archive, images_key, path)
-            if shape[1:] != (side, side, 3) or shape[0] == 0:
-                raise CourseError(
-                    f"{images_key} in {path.name} has the shape {shape} instead of "
-                    f"(N, {side}, {side}, 3): store RGB images of {side} x {side} pixels, row by "
-                    "row."
-                )
-            if dtype != np.uint8:
-                advice = _conversion(archive, images_key, dtype)
-                raise CourseError(
-                    f"{images_key} in {path.name} is {dtype} instead of uint8: store {advice}."
-                )
-            labels_shape, labels_dtype = _header(archive, labels_key, path)
-            if labels_shape not in [(shape[0],), (shape[0], 1)]:
-                raise CourseError(
-                    f"{labels_key} in {path.name} has the shape {labels_shape} instead of "
-                    f"({shape[0]},) or ({shape[0]}, 1): store one class index for each image."
-                )
-            if labels_dtype.kind not in "iu":
-                raise CourseError(
-                    f"{labels_key} in {path.name} is {labels_dtype} instead of integers: "
-                    f"store {labels_key}.astype(np.int64)."
-                )
-            labels = _array(archive, labels_key).reshape(-1).astype(np.int64)
-            if labels.min() < 0 or labels.max() >= len(CLASS_NAMES):
-                raise CourseError(
-                    f"{labels_key} in {path.name} goes from {labels.min()} to {labels.max()}, "
-                    f"outside 0-{len(CLASS_NAMES) - 1}: store the index of one of the eight "
-                    "classes for each image."
-                )
-            return _array(archive, images_key), labels
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
-        raise CourseError(
-            f"{path.name} is truncated or altered ({error}): get the file again."
-        ) from error
-
-
-def _header(archive: zipfile.ZipFile, key: str, path: Path) -> tuple[tuple[int, ...], np.dtype]:
-    """Return an array's shape and dtype without reading the array."""
-    if f"{key}.npy" not in archive.namelist():
-        held = ", ".join(sorted(Path(name).stem for name in archive.namelist())) or "nothing"
-        raise CourseError(
-            f"{path.name} has no array called {key} (it holds {held}): store it under that name."
-        )
-    with archive.open(f"{key}.npy") as file:
-        shape, dtype = _read_header(file)
-    if dtype.hasobject:
-        raise CourseError(
-            f"{key} in {path.name} holds pickled objects, which can run code when they are loaded "
-            "and never are here: store a plain array of numbers."
-        )
-    if dtype.itemsize * int(np.prod(shape, dtype=object)) > archive.getinfo(f"{key}.npy").file_size:
-        raise ValueError(f"{key} is shorter than it says")
-    return shape, dtype
-
-
-def _read_header(file) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(file)
-    read = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    shape, _, dtype = read(file)
-    return shape, dtype
-
-
-def _array(archive: zipfile.ZipFile, key: str) -> np.ndarray:
-    with archive.open(f"{key}.npy") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _conversion(archive: zipfile.ZipFile, key: str, dtype: np.dtype) -> str:
-    """Return the expression that makes uint8 pixels of an array, judged by its first values."""
-    if dtype.kind != "f":
-        return f"{key}.astype(np.uint8), with values in 0-255"
-    with archive.open(f"{key}.npy") as file:
-        _read_header(file)
-        first = np.frombuffer(file.read(dtype.itemsize * 2**20), dtype)
-    scaled = f"{key} * 255" if first.max() <= 1 else key
-    return f"np.round({scaled}).astype(np.uint8)"
+    version = f"version {synthetic.CACHE_VERSION}"
+    return _cached("synthetic", version, synthetic.draw_photographs)
 
 
 def _cached(name: str, identity: str, make: Callable[[], Photographs]) -> Photographs:
     """Return what `make` returns, from the data folder if it was made before."""
-    key = hashlib.sha256(f"{CACHE_VERSION}|{name}|{identity}".encode()).hexdigest()[:16]
+    key = short_hash(CACHE_VERSION, name, identity)
     path = course.data_folder() / f"decoded-{name}-{key}.npy"
     photographs = _read_cache(path)
     if photographs is None:
+        if path.exists():
+            print(f"data/{path.name} is damaged or incomplete and is made anew.")
         _write_cache(path, make())
         photographs = _read_cache(path)
     return photographs
 
 
 def _read_cache(path: Path) -> Photographs | None:
-    """Return None if the cache is not there, truncated, or its parts do not fit each other."""
+    """Return None if the cache is not there, damaged, or its parts do not fit each other."""
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
             rest = dict(arrays)
         source = Source(**json.loads(str(rest["source"])))
         labels, class_names = rest["labels"], tuple(rest["class_names"].tolist())
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        official_split = rest.get("official_split")
+        if (
+            images.dtype == np.uint8
+            and images.shape == (len(labels), IMAGE_SIZE, IMAGE_SIZE, 3)
+            and labels.dtype == np.int64
+            and set(np.unique(labels)) <= set(range(len(class_names)))
+            and (official_split is None or official_split.shape == labels.shape)
+        ):
+            return Photographs(images, labels, class_names, source, official_split)
+    except Exception:  # NumPy, zipfile and json raise errors of many kinds on altered bytes
         return None
-    if images.dtype != np.uint8 or images.shape != (len(labels), IMAGE_SIZE, IMAGE_SIZE, 3):
-        return None
-    return Photographs(images, labels, class_names, source, rest.get("official_split"))
+    return None
 
 
 def _write_cache(path: Path, photographs: Photographs) -> None:

@@ -1,6 +1,8 @@
 """Class folders: every kind of image becomes the same RGB, every bad input one clear sentence."""
 
+import errno
 import io
+import os
 import stat
 import zipfile
 
@@ -11,7 +13,7 @@ from PIL import Image
 from helpers.course import CourseError
 from helpers.data import reading
 from helpers.data.photographs import CLASS_NAMES
-from helpers.data.reading import PBC_FOLDERS, read_class_folders
+from helpers.data.reading import PBC_FOLDERS, read_class_folders, read_image_set
 
 RED, WHITE = (200, 30, 60), (255, 255, 255)
 
@@ -176,12 +178,12 @@ def link(name: str) -> zipfile.ZipInfo:
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        (FILES | {"../c/x.png": png()}, r"\.\./c/x\.png in set\.zip has a path that leads out"),
+        (FILES | {"../c/x.png": png()}, r"\.\./c/x\.png' in set\.zip has a path that leads out"),
         (FILES | {"c/../../x.png": png()}, "has a path that leads out"),
         (FILES | {"/c/x.png": png()}, "has a path that leads out"),
         (FILES | {"C:/c/x.png": png()}, "has a path that leads out"),
         (FILES | {"..\\c\\x.png": png()}, "has a path that leads out"),
-        (FILES | {link("a/z.png"): b"/etc/passwd"}, r"a/z\.png in set\.zip is a link"),
+        (FILES | {link("a/z.png"): b"/etc/passwd"}, r"a/z\.png' in set\.zip is a link"),
         (FILES | {"c/": b""}, r"class folder c in set\.zip is empty"),
         (FILES | {"c/.DS_Store": b"litter"}, r"class folder c in set\.zip is empty"),
         (FILES | {"b/notes.txt": b"by hand"}, r"b/notes\.txt in set\.zip is no image"),
@@ -238,7 +240,7 @@ def test_an_encrypted_archive_is_one_sentence(tmp_path):
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\1\2") + 8] |= 1  # the first member's flags in the central directory
     path.write_bytes(data)
-    with pytest.raises(CourseError, match=r"b/2\.png in set\.zip is encrypted"):
+    with pytest.raises(CourseError, match=r"b/2\.png' in set\.zip is encrypted"):
         read_class_folders(path)
 
 
@@ -251,7 +253,7 @@ def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_pat
 def test_a_huge_file_is_refused_even_where_its_header_lies(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "MAX_FILE_BYTES", 1000)
     files = FILES | {"b/0.png": np.random.default_rng(0).bytes(2000)}
-    with pytest.raises(CourseError, match=r"b/0\.png in set\.zip unpacks to more than"):
+    with pytest.raises(CourseError, match=r"b/0\.png' in set\.zip unpacks to more than"):
         read_class_folders(zip_of(tmp_path, files))
     with pytest.raises(CourseError, match=r"b/0\.png in set is larger than"):
         read_class_folders(folder_of(tmp_path, files))
@@ -269,3 +271,128 @@ def test_an_image_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
     path = folder_of(tmp_path, FILES | {"b/0.png": png(size=(35, 35))})
     with pytest.raises(CourseError, match=r"b/0\.png in set has more than 1,000 pixels"):
         read_class_folders(path)
+
+
+# What was not thought of: odd zips, links, pipes, files that may not be read or vanish.
+
+
+@pytest.mark.parametrize(("name", "sentence"), [(".", "has no name"), ("\0", "has no name")])
+def test_members_without_a_name_are_one_sentence(tmp_path, name, sentence):
+    path = zip_of(tmp_path, FILES)
+    with zipfile.ZipFile(path, "a") as archive:
+        member = zipfile.ZipInfo("?")
+        member.filename = name
+        archive.writestr(member, b"x")
+    with pytest.raises(CourseError, match=sentence):
+        read_class_folders(path)
+
+
+def test_an_archive_that_needs_a_later_version_is_one_sentence(tmp_path):
+    path = zip_of(tmp_path, FILES)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\1\2") + 6] = 99
+    path.write_bytes(data)
+    with pytest.raises(CourseError, match=r"set\.zip is no zip archive, or a truncated one \(zip"):
+        read_class_folders(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_member_that_comes_twice_is_refused(tmp_path):
+    path = zip_of(tmp_path, FILES)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("a/x.png", png())
+    with pytest.raises(CourseError, match=r"'a/x\.png' in set\.zip comes twice"):
+        read_class_folders(path)
+
+
+def test_class_folders_may_be_links(tmp_path):
+    top = folder_of(tmp_path, FILES)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "z.png").write_bytes(png())
+    (top / "c").symlink_to(tmp_path / "elsewhere")
+    assert read_class_folders(top)[2] == ("a", "b", "c")
+    (top / "c").unlink()
+    (top / "c").symlink_to(top)
+    with pytest.raises(CourseError, match="c is a link to a folder that is read already"):
+        read_class_folders(top)
+
+
+def test_a_pipe_among_the_images_is_not_waited_for(tmp_path):
+    top = folder_of(tmp_path, FILES)
+    os.mkfifo(top / "a" / "z.png")
+    with pytest.raises(CourseError, match=r"z\.png is a pipe or a device"):
+        read_class_folders(top)
+
+
+def test_a_folder_that_may_not_be_read_is_not_called_empty(tmp_path, monkeypatch):
+    top = folder_of(tmp_path, FILES)
+
+    def scandir(folder, before=os.scandir):
+        if str(folder).endswith("a"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return before(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(CourseError, match=r"set/a cannot be read \(Permission denied\)"):
+        read_class_folders(top)
+
+
+def test_altered_archives_and_arrays_are_one_sentence_each(tmp_path):
+    """A small fuzzer: whatever bytes are altered, the answer is images or a CourseError."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (4, 96, 96, 3), np.uint8)
+    kinds = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+    originals = [(zip_of(tmp_path, FILES, kind).read_bytes(), read_class_folders) for kind in kinds]
+    for kind in kinds:
+        with zipfile.ZipFile(tmp_path / "set.npz", "w", kind) as archive:
+            for name, array in {"images": images, "labels": np.arange(4)}.items():
+                with archive.open(f"{name}.npy", "w") as file:
+                    np.lib.format.write_array(file, array)
+        originals.append(((tmp_path / "set.npz").read_bytes(), read_image_set))
+    sentences = []
+    for number in range(600):
+        content, read = originals[number % len(originals)]
+        data = bytearray(content)
+        place = rng.integers(len(data)) if number % 3 else rng.integers(400) % len(data)
+        if number % 5:
+            data[place] = rng.integers(256)
+        else:  # lost, as line ends are by a transfer of text
+            del data[place : place + rng.integers(1, 40)]
+        path = tmp_path / "altered"
+        path.write_bytes(data)
+        try:
+            read(path)
+        except CourseError as error:
+            sentences.append(str(error))
+    assert len(sentences) > 100
+    assert all("\n" not in sentence for sentence in sentences)
+
+
+def test_what_an_npz_unpacks_to_is_bounded(tmp_path, monkeypatch):
+    path = tmp_path / "set.npz"
+    np.savez_compressed(
+        path, images=np.zeros((900, 96, 96, 3), np.uint8), labels=np.zeros(900, int)
+    )
+    with pytest.raises(CourseError, match=r"set\.npz would unpack to more than 500 times"):
+        read_image_set(path)
+    monkeypatch.setattr(reading, "MAX_RATIO", 5000)
+    monkeypatch.setattr(reading, "MAX_SET_BYTES", 10**7)
+    with pytest.raises(CourseError, match=r"set\.npz would unpack to 0\.0 GB, more than 0"):
+        read_image_set(path)
+    monkeypatch.setattr(reading, "MAX_SET_BYTES", 10**8)
+    assert len(read_image_set(path)[1]) == 900
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        ({"labels": np.array(["a", "b"])}, "store the index, 0-7, of each word"),
+        ({"images": np.full((2, 96, 96, 3), np.nan)}, r"holds values that are no numbers \(NaN"),
+        ({"images": np.zeros((0, 96, 96, 3), np.uint8)}, "images in set.npz is empty"),
+    ],
+)
+def test_advice_fits_what_is_wrong(tmp_path, arrays, sentence):
+    whole = {"images": np.zeros((2, 96, 96, 3), np.uint8), "labels": np.arange(2)}
+    np.savez(tmp_path / "set.npz", **(whole | arrays))
+    with pytest.raises(CourseError, match=sentence):
+        read_image_set(tmp_path / "set.npz")

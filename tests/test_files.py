@@ -1,0 +1,125 @@
+"""Files are written whole or not at all, where they were meant to be, and nothing stays behind."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from helpers import files
+from helpers.course import CourseError
+from helpers.files import kind, replaced, write_json
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path):
+    path = tmp_path / "folder" / "notes.json"
+    write_json(path, {"a": 1})
+    assert path.read_text() == '{\n "a": 1\n}\n'
+    assert path.stat().st_mode & 0o777 == 0o644
+    path.chmod(0o600)
+    write_json(path, {})
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert names(path.parent) == ["notes.json"]
+
+
+def test_an_error_leaves_the_file_as_it_was(tmp_path):
+    path = tmp_path / "notes"
+    path.write_text("before")
+
+    def write(error: BaseException) -> None:
+        with replaced(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    for kind_of_error in (KeyboardInterrupt, ValueError, FileNotFoundError):
+        with pytest.raises(kind_of_error):
+            write(kind_of_error())
+    with pytest.raises(CourseError, match=r"notes could not be written .*No space left"):
+        write(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert path.read_text() == "before"
+    assert names(tmp_path) == ["notes"]
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near").symlink_to(tmp_path / "far" / "notes")
+    with replaced(tmp_path / "near") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "near").is_symlink()
+    assert (tmp_path / "far" / "notes").read_text() == "new"
+
+
+@pytest.mark.parametrize("place", ["/proc/no/x.csv", "/dev/null", "/", "notes/x.csv", "x" * 300])
+def test_a_place_that_is_none_is_one_sentence(tmp_path, place):
+    (tmp_path / "notes").write_text("a file")
+    with pytest.raises(CourseError), replaced(tmp_path / place) as temporary:
+        temporary.write_text("new")
+    assert names(tmp_path) == ["notes"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from helpers.files import replaced
+with replaced(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, monkeypatch):
+    path = tmp_path / "cells [1].npy"
+    subprocess.run([sys.executable, "-c", KILLED, path], check=False)
+    (left,) = names(tmp_path)
+    assert left.endswith("-cells [1].npy")
+    others = [".abcdefgh-other.npy", f"x{left}", "abcdefgh-cells [1].npy"]
+    for name in others:
+        (tmp_path / name).touch()
+    long_ago = time.time() - 10
+    for name in (left, *others):
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    with replaced(path) as running:
+        os.utime(running, (long_ago, long_ago))
+        with replaced(path) as temporary:  # another run, meanwhile
+            temporary.write_text("whole")
+        running.write_text("last")
+    assert path.read_text() == "last"
+    assert names(tmp_path) == sorted([path.name, *others])
+
+
+def test_without_locks_only_old_files_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "fcntl", None)
+    path = tmp_path / "notes"
+    young, old = (tmp_path / f".{letter * 8}-notes" for letter in "ab")
+    for file, age in ((young, 60), (old, 2 * files.ABANDONED_SECONDS)):
+        file.touch()
+        os.utime(file, (time.time() - age,) * 2)
+    with replaced(path) as temporary:
+        temporary.write_text("new")
+    assert names(tmp_path) == [young.name, "notes"]
+
+
+def test_what_may_not_be_looked_at_is_one_sentence(tmp_path, monkeypatch):
+    assert kind(tmp_path) == "folder"
+    assert kind(tmp_path / "nothing") is None
+    (tmp_path / "notes").touch()
+    assert kind(tmp_path / "notes") == "file"
+    assert kind(tmp_path / "notes" / "deeper") is None
+    with pytest.raises(CourseError, match=r"xxx… cannot be read \(File name too long\)"):
+        kind(tmp_path / ("x" * 5000))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CourseError, match="is a pipe or a device"):
+        kind(tmp_path / "pipe")
+
+    def stat(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "stat", stat)
+    with pytest.raises(CourseError, match=r"notes cannot be read \(Permission denied\)"):
+        kind(tmp_path / "notes")

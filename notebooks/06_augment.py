@@ -254,7 +254,8 @@ layer = keras.layers.RandAugment(num_ops=1, factor=0.5, seed=0)
 batched = [layer(eight.astype(np.float32), training=True).numpy() for _ in range(40)]
 
 cells = tf.data.Dataset.from_tensors(cell).repeat(40 * 8)
-mapped = [batch.numpy() for batch in cells.map(augment.keras_rand_augment(seed=0)).batch(8)]
+single = keras.layers.RandAugment(num_ops=1, factor=0.5, seed=0)
+mapped = [batch.numpy() for batch in cells.map(single).batch(8)]
 print(len(batched), "batches and", len(mapped), "batches of", mapped[0].shape)
 
 # %% [markdown]

@@ -174,7 +174,9 @@ def test_an_unknown_name_or_severity_is_refused_in_one_sentence(images):
             corrupt(images, "bubble", severity)
 
 
-@pytest.mark.parametrize("module", ["changes/augment", "training/loop", "training/run"])
+@pytest.mark.parametrize(
+    "module", ["changes/augment", "changes/families", "training/loop", "training/run"]
+)
 def test_nothing_that_trains_imports_the_corruptions(module):
     tree = ast.parse((HELPERS / f"{module}.py").read_text(encoding="utf-8"))
     imported = set()

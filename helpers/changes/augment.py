@@ -5,8 +5,8 @@ come from one seed an image. An image's augmentation therefore depends on its se
 batch, on the number of threads or on what was augmented before; the random layers of Keras and
 keras-cv cannot promise that inside `tf.data`.
 
-The rest is what the report did with arrays before training (keras-cv's RandAugment, balancing by
-`ImageDataGenerator`) and what Keras offers today.
+The rest is what the homework report did with arrays before training (RandAugment of keras-cv,
+balancing by `ImageDataGenerator` or by Keras' layers).
 """
 
 import warnings
@@ -21,47 +21,6 @@ from helpers.course import CourseError
 
 Augmenter = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Mixer = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-
-# The kinds of change that each training augmentation of the course makes, for
-# `shifts.Operation.counterpart`: what a model has seen, and what it has not.
-_STRONG = {
-    *("flip", "rotation", "translation", "zoom", "shear"),
-    *("brightness", "contrast", "saturation", "hue", "white balance"),
-    *("solarize", "posterize", "equalize", "auto contrast"),
-    *("sharpness", "noise", "cutout"),
-}
-TRAINING_OPERATIONS = {
-    "mild": {"flip", "rotation", "translation"},
-    "geometry": {"flip", "rotation", "translation", "zoom"},
-    "colour": {"brightness", "contrast", "saturation", "hue"},
-    "occlusion": {"cutout"},
-    "rand_augment": {
-        "auto contrast",
-        "equalize",
-        "solarize",
-        "saturation",
-        "contrast",
-        "brightness",
-        "shear",
-        "translation",
-    },
-    "strong": _STRONG,
-    "heavy": _STRONG | {"tone curve", "uneven light"},
-    "keras_rand_augment": {
-        "auto contrast",
-        "equalize",
-        "solarize",
-        "posterize",
-        "sharpness",
-        "saturation",
-        "contrast",
-        "brightness",
-        "shear",
-        "translation",
-        "rotation",
-    },
-}
-
 
 # --- on the fly ---------------------------------------------------------------------------------
 
@@ -98,15 +57,15 @@ def augmenter(name: str) -> Augmenter:
 def mixer(name: str) -> Mixer:
     """Return "cutmix" or "mixup": each image of half the batch is mixed with its neighbour.
 
-    CutMix pastes a rectangle of the neighbour, MixUp blends the two; the labels are mixed by the
-    share of pixels. Batches are in random order, so a neighbour is a random other image; unlike an
+    CutMix pastes a rectangle of the neighbour, MixUp blends the two; the labels are mixed as the
+    pixels are. Batches are in random order, so a neighbour is a random other image; unlike an
     augmentation, the result depends on the batch.
 
     Sources: Yun et al. 2019, CutMix, ICCV; Zhang et al. 2018, mixup, ICLR.
 
     Returns:
-        A function (images float32 (B, H, W, 3), one-hot labels float32 (B, classes), seeds int32
-        (B, 2)) -> both mixed.
+        A function (images (B, H, W, 3) of 0-255, any dtype; one-hot labels float32 (B, classes);
+        seeds int32 (B, 2)) -> both mixed, float32.
 
     Raises:
         CourseError: if there is no such mixing.
@@ -115,12 +74,13 @@ def mixer(name: str) -> Mixer:
         raise CourseError(f"There is no mixing {name!r}: choose from {', '.join(MIXING)}.")
 
     def mix(images: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images = tf.cast(images, tf.float32)
         # Other draws than the augmentation's, from the same seeds.
         drawn = _uniforms(seeds + tf.constant([[0, 2**20]]), 4)
-        share = MIXING[name](images, drawn)
-        share = tf.where(drawn[3][:, None, None, None] < 0.5, share, 0.0)
-        mixed = (1 - share) * images + share * tf.roll(images, 1, axis=0)
-        weight = tf.reduce_mean(share, axis=(1, 2))
+        fraction = MIXING[name](images, drawn)
+        fraction = tf.where(drawn[3][:, None, None, None] < 0.5, fraction, 0.0)
+        mixed = (1 - fraction) * images + fraction * tf.roll(images, 1, axis=0)
+        weight = tf.reduce_mean(fraction, axis=(1, 2))
         return mixed, (1 - weight) * labels + weight * tf.roll(labels, 1, axis=0)
 
     return mix
@@ -152,30 +112,6 @@ def mild_layers(seed: int) -> keras.Sequential:
             keras.layers.RandomTranslation(MILD_SHIFT, MILD_SHIFT, seed=seed + 2),
         ]
     )
-
-
-def keras_rand_augment(
-    seed: int, num_ops: int = 1, factor: float = 0.5
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return Keras' RandAugment for `tf.data`: `dataset.map(keras_rand_augment(0)).batch(128)`.
-
-    The layer draws its operation once a call, so it is given single images: map it before batching,
-    or all images of a batch get the same operation. Repeatable by seed if mapped with one thread.
-
-    Args:
-        seed: of everything the layer draws.
-        num_ops: operations an image.
-        factor: strength, 0-1.
-
-    Returns:
-        A function: image (H, W, 3) of 0-255 -> float32 (H, W, 3).
-    """
-    layer = keras.layers.RandAugment(num_ops=num_ops, factor=factor, seed=seed)
-
-    def augment(image: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(layer(tf.cast(image, tf.float32)), image.shape)
-
-    return augment
 
 
 # --- offline: copies of the arrays, made before training ----------------------------------------

@@ -12,7 +12,6 @@ round to whole grey levels where the original cuts off, so that flat images stay
 """
 
 import functools
-import io
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 from scipy import ndimage
 
+from helpers.changes.shifts import coarsened, compressed, rounded
 from helpers.course import CourseError
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -68,26 +68,18 @@ def corrupt(images: np.ndarray, name: str, severity: int, seed: int = 0) -> np.n
     return corrupted
 
 
-def _uint8(image: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
-
-
 # --- digital ------------------------------------------------------------------------------------
 
 
 def _pixelate(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """Reduce to a share of the size and back: at 96 px far fewer pixels stay than in the paper."""
-    height, width = image.shape[:2]
-    small = (int(width * factor), int(height * factor))
-    picture = Image.fromarray(image).resize(small, Image.Resampling.BOX)
-    return np.asarray(picture.resize((width, height), Image.Resampling.BOX))
+    """Reduce to a fraction of the side and back: far fewer pixels stay at 96 px than at 224."""
+    small = (int(side * factor) for side in image.shape[1::-1])
+    return coarsened(image, *small, Image.Resampling.BOX)
 
 
 def _jpeg_compression(image: np.ndarray, quality: int, rng: np.random.Generator) -> np.ndarray:
     """Compress; JPEG's blocks stay 8 px, so they are larger beside a cell than at 224 px."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
-    return np.asarray(Image.open(buffer))
+    return compressed(image, quality)
 
 
 # --- blur ---------------------------------------------------------------------------------------
@@ -128,7 +120,7 @@ def _disc(radius: int, side: int) -> np.ndarray:
 def _kernel(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, side: int) -> np.ndarray:
     """Return a float32 kernel of sum 1: weights (K,) at places (K,) given for 224 px, scaled.
 
-    A place between pixels gives the four around it their bilinear share: how much that changes an
+    A place between pixels gives the four around it their bilinear weight: how much that changes an
     image is closer to blurring at 224 px and reducing than if places were rounded.
     """
     places = np.stack([rows, columns]) * (side / TUNED_FOR)
@@ -138,9 +130,9 @@ def _kernel(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, side: in
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
     for down in (0, 1):
         for right in (0, 1):
-            share = np.abs(1 - down - part[0]) * np.abs(1 - right - part[1])
+            near = np.abs(1 - down - part[0]) * np.abs(1 - right - part[1])
             at = (whole[0] + down + reach, whole[1] + right + reach)
-            np.add.at(kernel, at, (share * weights / weights.sum()).astype(np.float32))
+            np.add.at(kernel, at, (near * weights / weights.sum()).astype(np.float32))
     return kernel
 
 
@@ -157,7 +149,7 @@ def _filtered(image: np.ndarray, kernel: np.ndarray, border: str) -> np.ndarray:
     total = np.zeros(image.shape, np.float32)
     for row, column in np.argwhere(kernel):
         total += kernel[row, column] * padded[row : row + height, column : column + width]
-    return _uint8(total)
+    return rounded(total)
 
 
 # --- colour -------------------------------------------------------------------------------------
@@ -183,7 +175,7 @@ def _saturate(image: np.ndarray, rise: float, rng: np.random.Generator) -> np.nd
     below[1:, chroma == 0] = 1
     saturation = np.minimum(chroma / np.maximum(value, 1) + rise, 1)
     saturated = value - value * saturation * below / np.where(chroma == 0, 1, chroma)
-    return _uint8(saturated.transpose(1, 2, 0))
+    return rounded(saturated.transpose(1, 2, 0))
 
 
 # --- microscopy ---------------------------------------------------------------------------------
@@ -202,7 +194,7 @@ def _stain_deposit(
     for _ in range(rng.integers(1, most, endpoint=True)):
         row, column = rng.integers(10, TUNED_FOR - side - 10, size=2, endpoint=True)
         canvas[row : row + side, column : column + side] |= _blot(side, rng)
-    return _uint8(image * (1 - _reduced(Image.fromarray(canvas), image)))
+    return rounded(image * (1 - _reduced(Image.fromarray(canvas), image)))
 
 
 def _blot(side: int, rng: np.random.Generator) -> np.ndarray:
@@ -230,7 +222,7 @@ def _bubble(
         for reach, opacity in ((radius + 2, 130), (radius, 100)):
             draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=opacity)
     opacity = _reduced(canvas, image)
-    return _uint8(image * (1 - opacity) + 255 * opacity)
+    return rounded(image * (1 - opacity) + 255 * opacity)
 
 
 def _reduced(canvas: Image.Image, image: np.ndarray) -> np.ndarray:

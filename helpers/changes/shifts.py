@@ -34,8 +34,8 @@ class Operation:
         family: "geometry", "colour", "degradation" or "occlusion".
         function: (uint8 (H, W, 3), strength, rng) -> uint8 (H, W, 3). Strength 0 changes at most
             rounding, 1 is heavy; more than 1 is allowed.
-        counterpart: the operation of the training augmentations (`augment.TRAINING_OPERATIONS`)
-            that resembles it, or None.
+        counterpart: the kind of change in the course's training augmentations (`families`) that
+            resembles it, or None; a test holds the list of those kinds.
     """
 
     name: str
@@ -152,10 +152,27 @@ def _operation(name: str, family: str, counterpart: str | None) -> Callable[[Fun
     return register
 
 
+# --- shared with the corruptions ------------------------------------------------------------------
 # Products are written with einsum: matrix products round as the processor's BLAS does, and the
 # evaluation sets are fixed by hash.
-def _uint8(image: np.ndarray) -> np.ndarray:
+
+
+def rounded(image: np.ndarray) -> np.ndarray:
+    """Return the nearest uint8 values."""
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def compressed(image: np.ndarray, quality: int) -> np.ndarray:
+    """Return uint8 (H, W, 3) as JPEG of that quality shows it."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def coarsened(image: np.ndarray, width: int, height: int, enlarge: Image.Resampling) -> np.ndarray:
+    """Return uint8 (H, W, 3) averaged to width x height pixels and enlarged again."""
+    small = Image.fromarray(image).resize((width, height), Image.Resampling.BOX)
+    return np.asarray(small.resize(image.shape[1::-1], enlarge))
 
 
 def _sign(rng: np.random.Generator) -> float:
@@ -180,7 +197,7 @@ def _resample(
         ndimage.map_coordinates(
             image[..., c], (rows, columns), resampled[..., c], order=1, mode=mode, cval=fill[c]
         )
-    return _uint8(resampled)
+    return rounded(resampled)
 
 
 def _centred_grid(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -259,20 +276,20 @@ def _elastic(image: np.ndarray, strength: float, rng: np.random.Generator) -> np
 
 @_operation("brightness", "colour", "brightness")
 def _brightness(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    return _uint8(image + _sign(rng) * 55 * strength)
+    return rounded(image + _sign(rng) * 55 * strength)
 
 
 @_operation("contrast", "colour", "contrast")
 def _contrast(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     mean = np.einsum("hwc,c->hw", image, LUMA).mean()
-    return _uint8(mean + (image - mean) * 1.9 ** (_sign(rng) * strength))
+    return rounded(mean + (image - mean) * 1.9 ** (_sign(rng) * strength))
 
 
 @_operation("saturation", "colour", "saturation")
 def _saturation(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     grey = np.einsum("hwc,c->hw", image, LUMA)[..., None]
     factor = 1 - min(0.8 * strength, 1) if rng.random() < 0.5 else 1 + strength
-    return _uint8(grey + (image - grey) * factor)
+    return rounded(grey + (image - grey) * factor)
 
 
 @_operation("hue", "colour", "hue")
@@ -284,13 +301,13 @@ def _hue(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.nda
     matrix = (
         axis + np.cos(angle) * np.eye(3) + side * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
     )
-    return _uint8(np.einsum("hwc,kc->hwk", image, matrix))
+    return rounded(np.einsum("hwc,kc->hwk", image, matrix))
 
 
 @_operation("solarize", "colour", "solarize")
 def _solarize(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     threshold = 255 - 100 * strength
-    return _uint8(np.where(image > threshold, 255 - image, image))
+    return rounded(np.where(image > threshold, 255 - image, image))
 
 
 @_operation("posterize", "colour", "posterize")
@@ -301,14 +318,14 @@ def _posterize(image: np.ndarray, strength: float, rng: np.random.Generator) -> 
 
 @_operation("gamma", "colour", "brightness")
 def _gamma(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    return _uint8(255 * (image / 255) ** (1.9 ** (_sign(rng) * strength)))
+    return rounded(255 * (image / 255) ** (1.9 ** (_sign(rng) * strength)))
 
 
 @_operation("channel gain", "colour", "white balance")
 def _channel_gain(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Scale one channel up and another down: a wrong white balance, or another stain."""
     gains = rng.permutation([1.25**strength, 1.25**-strength, 1.0])
-    return _uint8(image * gains)
+    return rounded(image * gains)
 
 
 # --- degradation --------------------------------------------------------------------------------
@@ -318,7 +335,7 @@ def _channel_gain(image: np.ndarray, strength: float, rng: np.random.Generator) 
 def _blur(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Gaussian blur; Keras' RandAugment blurs lightly under the name sharpness."""
     sigma = 1.6 * strength
-    return _uint8(ndimage.gaussian_filter(image.astype(np.float32), (sigma, sigma, 0)))
+    return rounded(ndimage.gaussian_filter(image.astype(np.float32), (sigma, sigma, 0)))
 
 
 @_operation("motion blur", "degradation", None)
@@ -333,31 +350,26 @@ def _motion_blur(image: np.ndarray, strength: float, rng: np.random.Generator) -
             int
         )
         total += padded[row : row + height, column : column + width]
-    return _uint8(total / (2 * reach + 1))
+    return rounded(total / (2 * reach + 1))
 
 
 @_operation("noise", "degradation", "noise")
 def _noise(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    return _uint8(image + 25 * strength * rng.standard_normal(image.shape, dtype=np.float32))
+    return rounded(image + 25 * strength * rng.standard_normal(image.shape, dtype=np.float32))
 
 
 @_operation("jpeg", "degradation", None)
 def _jpeg(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    if not strength:
-        return image
-    buffer = io.BytesIO()
     quality = int(np.clip(np.rint(60 - 48 * strength), 3, 60))
-    Image.fromarray(image).save(buffer, format="JPEG", quality=quality)
-    return np.asarray(Image.open(buffer))
+    return compressed(image, quality) if strength else image
 
 
 @_operation("pixelate", "degradation", None)
 def _pixelate(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     height, width = image.shape[:2]
-    share = 1 - 0.6 * min(strength, 1.5)
-    small = (max(1, round(width * share)), max(1, round(height * share)))
-    picture = Image.fromarray(image).resize(small, Image.Resampling.BOX)
-    return np.asarray(picture.resize((width, height), Image.Resampling.NEAREST))
+    fraction = 1 - 0.6 * min(strength, 1.5)
+    small = (max(1, round(width * fraction)), max(1, round(height * fraction)))
+    return coarsened(image, *small, Image.Resampling.NEAREST)
 
 
 # --- occlusion ----------------------------------------------------------------------------------

@@ -13,11 +13,19 @@ from typing import BinaryIO
 
 import keras
 import numpy as np
-from keras.src.applications import efficientnet
+from keras import layers
 
 from helpers.course import CourseError
 from helpers.data.downloads import mirror_file, reachable
 from helpers.models.backbones import BACKBONES, LITES, Backbone, Lite, find_backbone
+
+# EfficientNetB0's stages of blocks: kernel, channels, expansion, stride of the first, repeats.
+STAGES = (
+    *((3, 16, 1, 1, 1), (3, 24, 6, 2, 2), (5, 40, 6, 2, 2), (3, 80, 6, 2, 3)),
+    *((5, 112, 6, 1, 3), (5, 192, 6, 2, 4), (3, 320, 6, 1, 1)),
+)
+# Stochastic depth of the last block; it rises from 0 block by block.
+DROP_CONNECT = 0.2
 
 KERAS_HOST = "https://storage.googleapis.com"
 
@@ -85,7 +93,7 @@ def load_backbone(name: str, image_size: int = 96, pretrained: bool = True) -> k
         raise CourseError(reason)
     inputs = keras.Input((image_size, image_size, 3), name="image")
     if name in LITES:
-        network = _lite(name, inputs, include_top=False)
+        network = _lite(LITES[name], inputs)
         if pretrained:
             _load_lite_weights(LITES[name], network)
     else:
@@ -100,33 +108,6 @@ def load_backbone(name: str, image_size: int = 96, pretrained: bool = True) -> k
             # mend it by one more layer, which only weights="imagenet" adds.
             _set_normalization(network, IMAGENET_MEAN, IMAGENET_STD)
     return keras.Model(inputs, network.output, name="backbone")
-
-
-def load_imagenet_classifier(name: str = "efficientnet_lite0") -> keras.Model:
-    """Return an EfficientNet-Lite with its 1000 ImageNet classes.
-
-    Args:
-        name: a key of `backbones.LITES`.
-
-    Returns:
-        A model that takes RGB images (N, size, size, 3) in 0-255, of the size it was trained on,
-        and returns logits, float32 (N, 1000), in ImageNet's usual order (281 tabby cat,
-        967 espresso).
-
-    Raises:
-        CourseError: if it is no EfficientNet-Lite, or the package with its weights is missing or
-            altered.
-    """
-    if name not in LITES:
-        raise CourseError(
-            f"{name!r} has no ImageNet classifier in this course: use one of {', '.join(LITES)}."
-        )
-    if reason := why_unavailable(name):
-        raise CourseError(reason)
-    size = LITES[name].image_size
-    network = _lite(name, keras.Input((size, size, 3), name="image"), include_top=True)
-    _load_lite_weights(LITES[name], network)
-    return network
 
 
 def read_state_dict(path: Path, sha256: str) -> dict[str, np.ndarray]:
@@ -200,44 +181,62 @@ def _lite_path(lite: Lite) -> Path | None:
     return path if path and path.is_file() else None
 
 
-def _lite(name: str, inputs: keras.KerasTensor, include_top: bool) -> keras.Model:
+def _lite(lite: Lite, inputs: keras.KerasTensor) -> keras.Model:
     """Build EfficientNetB0 without squeeze-and-excite, ReLU6 for swish, its blocks scaled.
 
-    Keras would scale the stem, the last convolution and the repeats of the first and the last
-    stage too, which a Lite keeps (`fix_head_stem` in Google's code): so the blocks are scaled here,
-    and Keras is told to scale nothing.
+    The stem, the last convolution and the repeats of the first and the last stage stay as they are
+    (`fix_head_stem` in Google's code). Layers are named as in `keras.applications`.
     """
-    network = efficientnet.EfficientNet(
-        width_coefficient=1.0,
-        depth_coefficient=1.0,
-        default_size=LITES[name].image_size,
-        activation="relu6",
-        blocks_args=_lite_blocks(LITES[name]),
-        include_top=include_top,
-        weights=None,
-        input_tensor=inputs,
-        classifier_activation=None,
-    )
+    x = layers.Normalization(axis=3)(layers.Rescaling(1 / 255)(inputs))
+    x = _convolved(x, "stem_", 32, kernel=3, stride=2)
+    repeats = [math.ceil(lite.depth * repeats) for *_, repeats in STAGES]
+    repeats[0], repeats[-1] = STAGES[0][-1], STAGES[-1][-1]
+    done = 0
+    for number, (kernel, filters, expansion, stride, _) in enumerate(STAGES):
+        for repeat in range(repeats[number]):
+            before, prefix = x, f"block{number + 1}{chr(ord('a') + repeat)}_"
+            if expansion > 1:
+                x = _convolved(x, f"{prefix}expand_", x.shape[-1] * expansion)
+            x = _convolved(x, prefix, None, kernel, 1 if repeat else stride)
+            width = _nearest_multiple_of_8(lite.width * filters)
+            x = _convolved(x, f"{prefix}project_", width, is_active=False)
+            if x.shape == before.shape:
+                rate = DROP_CONNECT * done / sum(repeats)
+                x = layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=f"{prefix}drop")(x)
+                x = layers.Add(name=f"{prefix}add")([x, before])
+            done += 1
+    network = keras.Model(inputs, _convolved(x, "top_", 1280))
     _set_normalization(network, [127 / 255] * 3, [128 / 255] * 3)
-    return keras.Model(inputs, network.output, name=name)
+    return network
 
 
-def _lite_blocks(lite: Lite) -> list[dict]:
-    """Return EfficientNetB0's stages of blocks, scaled in width and depth."""
-    stages = efficientnet.DEFAULT_BLOCKS_ARGS
-    blocks = []
-    for stage in stages:
-        ends = stage is stages[0] or stage is stages[-1]
-        blocks.append(
-            {
-                **stage,
-                "se_ratio": 0,
-                "repeats": stage["repeats"] if ends else math.ceil(lite.depth * stage["repeats"]),
-                "filters_in": _nearest_multiple_of_8(lite.width * stage["filters_in"]),
-                "filters_out": _nearest_multiple_of_8(lite.width * stage["filters_out"]),
-            }
-        )
-    return blocks
+def _convolved(
+    x: keras.KerasTensor,
+    prefix: str,
+    filters: int | None,
+    kernel: int = 1,
+    stride: int = 1,
+    is_active: bool = True,
+) -> keras.KerasTensor:
+    """Add a convolution (depthwise without `filters`), batch normalisation and ReLU6."""
+    name = f"{prefix}conv" if filters else f"{prefix}dwconv"
+    if stride > 1:
+        reach = kernel // 2
+        sides = [(reach - 1 + side % 2, reach) for side in x.shape[1:3]]
+        x = layers.ZeroPadding2D(sides, name=f"{name}_pad")(x)
+    settings = {
+        "strides": stride,
+        "padding": "same" if stride == 1 else "valid",
+        "use_bias": False,
+        "name": name,
+    }
+    initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "truncated_normal")
+    if filters:
+        convolution = layers.Conv2D(filters, kernel, kernel_initializer=initializer, **settings)
+    else:
+        convolution = layers.DepthwiseConv2D(kernel, depthwise_initializer=initializer, **settings)
+    x = layers.BatchNormalization(axis=3, name=f"{prefix}bn")(convolution(x))
+    return layers.Activation("relu6", name=f"{prefix}activation")(x) if is_active else x
 
 
 def _nearest_multiple_of_8(filters: float) -> int:
@@ -253,7 +252,6 @@ def _load_lite_weights(lite: Lite, network: keras.Model) -> None:
         "stem_bn": "_bn0",
         "top_conv": "_conv_head",
         "top_bn": "_bn1",
-        "predictions": "_fc",
     }
     blocks = dict.fromkeys(re.findall(r"block\d[a-z]", " ".join(x.name for x in network.layers)))
     for index, block in enumerate(blocks):
@@ -270,12 +268,10 @@ def _load_lite_weights(lite: Lite, network: keras.Model) -> None:
             continue
         source = names[layer.name]
         weight = state[f"{source}.weight"]
-        if isinstance(layer, keras.layers.BatchNormalization):
+        if isinstance(layer, layers.BatchNormalization):
             rest = ("bias", "running_mean", "running_var")
             layer.set_weights([weight, *(state[f"{source}.{part}"] for part in rest)])
-        elif isinstance(layer, keras.layers.Dense):
-            layer.set_weights([weight.T, state[f"{source}.bias"]])
-        elif isinstance(layer, keras.layers.DepthwiseConv2D):
+        elif isinstance(layer, layers.DepthwiseConv2D):
             layer.set_weights([weight.transpose(2, 3, 0, 1)])
         else:
             layer.set_weights([weight.transpose(2, 3, 1, 0)])
@@ -283,7 +279,7 @@ def _load_lite_weights(lite: Lite, network: keras.Model) -> None:
 
 def _set_normalization(network: keras.Model, mean, std) -> None:
     """Make the network's Normalization layer subtract `mean` and divide by `std`, a channel."""
-    layer = next(x for x in network.layers if isinstance(x, keras.layers.Normalization))
+    layer = next(x for x in network.layers if isinstance(x, layers.Normalization))
     layer.set_weights([np.array(mean), np.square(std), np.array(0)])
     layer.finalize_state()
 
@@ -293,9 +289,9 @@ def _preprocessed(backbone: Backbone, inputs: keras.KerasTensor) -> keras.KerasT
         return inputs
     if backbone.name == "resnet50":
         bgr = keras.ops.flip(inputs, axis=-1)
-        return keras.layers.Rescaling(1.0, [-mean for mean in CAFFE_MEAN_BGR])(bgr)
+        return layers.Rescaling(1.0, [-mean for mean in CAFFE_MEAN_BGR])(bgr)
     mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
-    return keras.layers.Rescaling((1 / (255 * std)).tolist(), (-mean / std).tolist())(inputs)
+    return layers.Rescaling((1 / (255 * std)).tolist(), (-mean / std).tolist())(inputs)
 
 
 def _load_keras_weights(backbone: Backbone, network: keras.Model) -> None:

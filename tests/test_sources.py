@@ -143,6 +143,18 @@ def test_the_mirror_s_photographs_come_before_its_bloodmnist(mirror, capsys):
     assert photographs.source.checksum == hashlib.sha256(archive.read_bytes()).hexdigest()
 
 
+def test_file_names_are_kept_and_a_cache_without_them_is_made_anew(data, mirror):
+    write_zip(mirror / "PBC_dataset_normal_DIB.zip")
+    list_sums(mirror)
+    names = load_photographs().file_names
+    assert len(names) == 16
+    assert all(name.endswith(".png") and name.count("/") == 1 for name in names)
+    _, rest = cached_files(data)
+    with np.load(rest) as arrays:
+        np.savez(rest, **{key: arrays[key] for key in arrays if key != "file_names"})
+    np.testing.assert_array_equal(load_photographs().file_names, names)
+
+
 def test_a_mirror_s_altered_file_is_refused(mirror, draws):
     write_zip(mirror / "PBC_dataset_normal_DIB.zip")
     list_sums(mirror)

@@ -51,6 +51,8 @@ class Photographs:
         class_names: one name a class.
         source: where they came from.
         official_split: str (N,) of "train", "val", "test" where the source fixes one, else None.
+        file_names: str (N,), "<class folder>/<file>" where the source has a file for each image,
+            else None.
     """
 
     images: np.ndarray
@@ -58,6 +60,7 @@ class Photographs:
     class_names: tuple[str, ...]
     source: Source
     official_split: np.ndarray | None = None
+    file_names: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

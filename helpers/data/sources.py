@@ -182,7 +182,7 @@ def _pbc(archive: Path) -> Photographs:
     checksum = downloads.digest(archive)
 
     def read() -> Photographs:
-        images, labels, class_names, _ = read_class_folders(archive)
+        images, labels, class_names, file_names = read_class_folders(archive)
         if class_names != CLASS_NAMES:
             raise CourseError(
                 f"{archive.name} holds the classes {', '.join(class_names)}, not the eight of the "
@@ -190,7 +190,8 @@ def _pbc(archive: Path) -> Photographs:
             )
         description = f"{len(labels):,} photographs of the PBC set (mirror), CC BY 4.0"
         source = Source("mirror", description, are_photographs=True, checksum=checksum)
-        return Photographs(images, labels, class_names, source)
+        names = np.array(file_names)
+        return Photographs(images, labels, class_names, source, file_names=names)
 
     return _cached("mirror", checksum, read)
 
@@ -264,10 +265,11 @@ def _class_folders(path: Path) -> Photographs:
     checksum = _listing_digest(path) if kind(path) == "folder" else downloads.digest(path)
 
     def read() -> Photographs:
-        images, labels, class_names, _ = read_class_folders(path)
+        images, labels, class_names, file_names = read_class_folders(path)
         description = f"{len(labels):,} photographs in {len(class_names)} class folders of your own"
         source = Source("folder", description, are_photographs=True, checksum=checksum)
-        return Photographs(images, labels, class_names, source)
+        names = np.array(file_names)
+        return Photographs(images, labels, class_names, source, file_names=names)
 
     return _cached("folder", checksum, read)
 
@@ -311,15 +313,18 @@ def _read_cache(path: Path) -> Photographs | None:
             rest = dict(arrays)
         source = Source(**json.loads(str(rest["source"])))
         labels, class_names = rest["labels"], tuple(rest["class_names"].tolist())
-        official_split = rest.get("official_split")
+        official_split, file_names = rest.get("official_split"), rest.get("file_names")
+        is_of_files = source.name in ("mirror", "folder")
         if (
             images.dtype == np.uint8
             and images.shape == (len(labels), IMAGE_SIZE, IMAGE_SIZE, 3)
             and labels.dtype == np.int64
             and set(np.unique(labels)) <= set(range(len(class_names)))
             and (official_split is None or official_split.shape == labels.shape)
+            # Older caches lack them.
+            and (file_names.shape == labels.shape if is_of_files else file_names is None)
         ):
-            return Photographs(images, labels, class_names, source, official_split)
+            return Photographs(images, labels, class_names, source, official_split, file_names)
     except Exception:  # NumPy, zipfile and json raise errors of many kinds on altered bytes
         return None
     return None
@@ -336,7 +341,8 @@ def _write_cache(path: Path, photographs: Photographs) -> None:
         "class_names": np.array(photographs.class_names),
         "source": np.array(json.dumps(asdict(photographs.source))),
     }
-    if photographs.official_split is not None:
-        rest["official_split"] = photographs.official_split
+    for name in ("official_split", "file_names"):
+        if getattr(photographs, name) is not None:
+            rest[name] = getattr(photographs, name)
     with replaced(path.with_suffix(".npz")) as temporary:
         np.savez(temporary, **rest)

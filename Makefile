@@ -22,7 +22,7 @@ pair: $(READY)  ## every .ipynb made anew from its .py
 test: $(READY) lint  ## unit tests, then every notebook through nbval, quick profile
 	COURSE_PROFILE=quick $(TEST_SOURCE) $(BIN)/python -m pytest tests
 	COURSE_PROFILE=quick TQDM_DISABLE=1 $(TEST_SOURCE) $(BIN)/python -m pytest --nbval \
-		--nbval-current-env --nbval-cell-timeout=600 --durations=10 notebooks/$(NOTEBOOK)
+		--nbval-current-env --nbval-cell-timeout=600 --durations=10 "notebooks/$$NOTEBOOK"
 
 TEST_SOURCE := $(if $(BLOODCELLS_MIRROR)$(BLOODCELLS_SOURCE),,BLOODCELLS_SOURCE=synthetic)
 
@@ -40,7 +40,8 @@ bench: $(READY)  ## two ways of doing a thing, compared in one run
 	$(BIN)/python -m helpers measure ways
 
 submission: $(READY)  ## submission.zip from the released model, or from EXPERIMENT=NAME, trained if need be
-	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers submission $(EXPERIMENT) --views $(VIEWS)
+	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers submission \
+		$${EXPERIMENT:+"$$EXPERIMENT"} --views "$$VIEWS"
 
 # Empty: the released model, without any training or photographs.
 EXPERIMENT ?=
@@ -48,9 +49,11 @@ EXPERIMENT ?=
 VIEWS ?= 8
 
 score: $(READY)  ## what SUBMISSION=submission.zip, yours or a friend's, would have reached
-	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers score $(SUBMISSION)
+	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers score "$$SUBMISSION"
 
 SUBMISSION ?= submission.zip
+# Read by the shell as they are, whatever signs are in them.
+export EXPERIMENT VIEWS SUBMISSION
 
 clean:  ## everything a run leaves behind; data/ is kept
 	rm -rf build
@@ -58,6 +61,7 @@ clean:  ## everything a run leaves behind; data/ is kept
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "This course needs Python 3.11, 3.12 or 3.13 (TensorFlow has no wheels for Python %d.%d): run `make PYTHON=python3.12 course`." % v)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@echo "Installing TensorFlow and the rest, about 1 GB: some minutes, more on a slow line."
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@

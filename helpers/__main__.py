@@ -1,6 +1,7 @@
 """The course's one command line: `python -m helpers COMMAND`; `--help` lists the commands."""
 
 import importlib
+import os
 import sys
 
 from helpers import course
@@ -20,16 +21,36 @@ COMMANDS = {
 }
 
 
-def main() -> int | None:
+def main(arguments: list[str] | None = None) -> int | None:
     """Run the command that the first argument names with the arguments after it."""
-    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name not in COMMANDS:
         lines = "\n".join(f"  {command:12s} {line}" for command, (_, line) in COMMANDS.items())
         print(f"python -m helpers COMMAND [--help]\n\n{lines}")
-        return 0 if name in ("-h", "--help") else 2
-    module = importlib.import_module(f"helpers.{COMMANDS[name][0]}")
-    sys.argv = [f"python -m helpers {name}", *sys.argv[2:]]
-    return module.main()
+        if name in ("-h", "--help"):
+            return 0
+        print(f"\nNo command is called {course.printable(name)}.", file=sys.stderr)
+        return 2
+    check_environment()
+    # argparse takes a command's name from here.
+    sys.argv = [f"python -m helpers {name}", *rest]
+    return importlib.import_module(f"helpers.{COMMANDS[name][0]}").main()
+
+
+def check_environment() -> None:
+    """Refuse, before anything is loaded, settings that no command could work with.
+
+    Raises:
+        CourseError: if COURSE_PROFILE or KERAS_BACKEND is mistyped or of no use here.
+    """
+    course.profile()
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        raise course.CourseError(
+            f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}, but the course needs "
+            "'tensorflow': unset it, or set it so."
+        )
+    # No command opens a window, and matplotlib stops at a name that it does not know.
+    os.environ.pop("MPLBACKEND", None)
 
 
 if __name__ == "__main__":

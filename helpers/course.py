@@ -1,6 +1,7 @@
-"""Where the course keeps its files, and how much a run does (its profile)."""
+"""The course's settings (profile, folders, environment), and how its commands end."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +13,48 @@ class CourseError(Exception):
 
 
 def run_command(main: Callable[[], int | None]) -> None:
-    """Run a command and exit: a CourseError becomes one sentence on stderr and exit status 1."""
+    """Run a command and exit with its status; a CourseError is one sentence and status 1.
+
+    Ctrl-C is one line and status 130. SIGTERM and a closed terminal end a command as an exception
+    does: what it started is ended too. A closed pipe (`| head`) is no error.
+    """
+    for name in ("SIGTERM", "SIGHUP"):
+        # One that is ignored stays so (nohup); Windows lacks SIGHUP.
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _exit_for_signal)
+    # A file's name may hold letters that the terminal has not.
+    sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(main())
+        status = main()
+        sys.stdout.flush()
     except CourseError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+        status = 1
+        print(printable(error), file=sys.stderr)
+    except KeyboardInterrupt:
+        status = 130
+        print("\nStopped; what was done is kept.", file=sys.stderr)
+    except BrokenPipeError:
+        status = 0
+        stop_printing()
+    sys.exit(status)
+
+
+def stop_printing() -> None:
+    """Let standard output lead nowhere from now on: its reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def printable(text: object) -> str:
+    """Return a name or text of others on one line that is safe on a terminal and in a table.
+
+    Control characters, line breaks and bytes that are no UTF-8 are escaped as in Python.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def _exit_for_signal(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 @dataclass(frozen=True)
@@ -78,10 +115,7 @@ PROFILES = {
         deep_scratch=Budget(400, 2),
         head=Budget(None, 30),
         finetune=Budget(None, 2),
-        ladder=Budget(320, 1),
-        longer=Budget(320, 1),
-        final=Budget(320, 1),
-        subset=Budget(320, 1),
+        **dict.fromkeys(("ladder", "longer", "final", "subset"), Budget(320, 1)),
         evaluation_images=240,
         seeds=(0,),
         training_minutes=1.5,

@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import io
+import os
+import sys
 
 import keras
 import numpy as np
@@ -72,6 +74,13 @@ def save(path, image=IMAGES[0], **options):
 def expected(images: np.ndarray) -> np.ndarray:
     logits = released.load().predict(images, verbose=0)
     return calibration.softmax(logits, TEMPERATURE)
+
+
+def refused(*arguments: str) -> str:
+    """Return the sentence that the command ends with."""
+    with pytest.raises(CourseError) as error:
+        predict.main(list(arguments))
+    return str(error.value)
 
 
 def rows_of(path) -> list[dict]:
@@ -189,26 +198,24 @@ def test_bad_images_are_named_and_skipped(work, capsys):
 def test_too_many_pixels_are_refused(work, capsys, monkeypatch):
     save(work / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 96 * 96 - 1)
-    assert predict.main(["a.png"]) == 1
+    refused("a.png")
     assert "a.png has more than 9,215 pixels" in capsys.readouterr().err
 
 
 def test_nothing_to_predict_is_one_clear_sentence(work, capsys):
     (work / "bad.png").write_bytes(b"no image")
-    assert predict.main(["bad.png", "--csv", "x.csv", "--sheet", "x.png"]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("No image could be read")
+    sentence = refused("bad.png", "--csv", "x.csv", "--sheet", "x.png")
+    assert sentence.startswith("No image could be read")
     (work / "empty").mkdir()
-    assert predict.main(["empty"]) == 1
-    written = capsys.readouterr()
-    assert written.err.startswith("The folder empty holds no image: name one")
-    assert written.out == ""
+    capsys.readouterr()
+    assert refused("empty").startswith("The folder empty holds no image: name one")
+    assert capsys.readouterr().out == ""
     assert sorted(path.name for path in work.iterdir()) == ["bad.png", "empty"]
 
 
-def test_an_unknown_model_is_an_error(work, capsys):
+def test_an_unknown_model_is_an_error(work):
     save(work / "a.png")
-    assert predict.main(["a.png", "--model", "unheard_of"]) == 1
-    assert "no released model 'unheard_of'" in capsys.readouterr().err
+    assert "no released model 'unheard_of'" in refused("a.png", "--model", "unheard_of")
 
 
 @pytest.mark.parametrize("size", [(360, 363), (208, 208)])
@@ -279,9 +286,141 @@ def test_the_sheet_of_many_shows_the_first_and_says_so(work, monkeypatch, capsys
     assert "a.png written." in capsys.readouterr().out
 
 
-def test_a_sheet_of_another_kind_is_refused_before_any_work(work, capsys):
-    assert predict.main(["cells", "--sheet", "sheet.docx"]) == 1
-    assert "sheet.docx is no .png" in capsys.readouterr().err
+def test_outputs_of_another_kind_are_refused_before_any_work(work):
+    assert "sheet.docx is no .png" in refused("cells", "--sheet", "sheet.docx")
+    assert "table.xlsx is no .csv" in refused("cells", "--csv", "table.xlsx")
+    assert "null is no .csv" in refused("cells", "--csv", "/dev/null")
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        # The table's name forgotten: the shell gives it the first photograph.
+        (["--csv", "a.png", "b.png"], "a.png is no .csv: let the name after --csv end so"),
+        (["a.png", "b.png", "--sheet", "b.png"], "b.png is there and was not written by this"),
+        (["a.png", "--sheet", "b.png"], "give --sheet another name"),
+        (["a.png", "--csv", "mine.csv"], "mine.csv is there and was not written by this command"),
+        (["a.png", "--csv", "folder.csv"], "folder.csv is there"),
+        (["a.png", "--csv", "link.csv"], "link.csv is no .csv"),
+        (["a.png", "--sheet", "link.png"], "link.png is there"),
+        (["a.png", "--csv", "x.png", "--sheet", "x.png"], "x.png is no .csv"),
+        (["a.png", "--csv", "/proc/no/x.csv"], "x.csv cannot be written (No such file"),
+        (["a.png", "--csv", "mine.csv/x.csv"], "x.csv cannot be written"),
+    ],
+)
+def test_nothing_of_the_users_is_written_over(work, arguments, expected):
+    for name in "ab":
+        save(work / f"{name}.png")
+    (work / "mine.csv").write_text("mine")
+    (work / "folder.csv").mkdir()
+    (work / "link.csv").symlink_to("a.png")
+    (work / "link.png").symlink_to("a.png")
+    before = contents(work)
+    assert expected in refused(*arguments)
+    assert contents(work) == before
+
+
+def test_a_table_of_the_users_own_stays_and_the_new_one_gets_a_number(work, capsys):
+    for number in range(2):
+        save(work / f"cells/{number}.png", IMAGES[number])
+    (work / "predictions.csv").write_text("mine")
+    for name in ("predictions-2.csv", "predictions-3.csv"):
+        assert predict.main(["cells"]) == 0
+        assert f"{name} written: 2 images." in capsys.readouterr().out
+        assert len(rows_of(work / name)) == 2
+    assert (work / "predictions.csv").read_text() == "mine"
+
+
+def test_an_older_table_and_sheet_of_ours_are_renewed(work):
+    save(work / "a.png")
+    save(work / "b.png", IMAGES[1])
+    for paths in (["a.png"], ["."]):
+        assert predict.main([*paths, "--csv", "out.csv", "--sheet", "sheet.png"]) == 0
+    # The sheet, which lies in the folder by now, is no photograph.
+    assert [row["file"] for row in rows_of(work / "out.csv")] == ["a.png", "b.png"]
+    (work / "link.csv").symlink_to("out.csv")
+    (work / "out.csv").chmod(0o600)
+    assert predict.main(["a.png", "--csv", "link.csv"]) == 0
+    assert (work / "link.csv").is_symlink()
+    assert len(rows_of(work / "out.csv")) == 1
+
+
+def test_ctrl_c_keeps_what_was_answered(work, monkeypatch):
+    for number in range(70):
+        save(work / f"cells/{number:02}.png", IMAGES[number])
+    classify, calls = predict.classify, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return classify(*arguments)
+
+    monkeypatch.setattr(predict, "classify", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict.main(["cells"])
+    assert len(rows_of(work / "predictions.csv")) == 64
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such pipes")
+def test_a_reader_who_has_enough_does_not_cost_the_table(work, monkeypatch):
+    for number in range(30):
+        save(work / f"cells/{number:02}.png", IMAGES[number])
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+    with open(writing_end, "w", buffering=1) as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert predict.main(["cells"]) == 0
+        monkeypatch.undo()
+    assert len(rows_of(work / "predictions.csv")) == 30
+
+
+def test_names_are_harmless_on_a_terminal_and_in_a_spreadsheet(work, capsys):
+    names = ["=1+1.png", "+x.png", "-y.png", "@z.png", "a\x1b[2J.png", "b\n.png", "plain.png"]
+    for name in names:
+        save(work / name)
+    assert predict.main([*(f"./{name}" for name in names), "--csv", "out.csv"]) == 0
+    written = capsys.readouterr().out
+    assert "\x1b" not in written
+    assert len(written.splitlines()) == 1 + len(names) + 1
+    assert {row["file"] for row in rows_of(work / "out.csv")} == {
+        *("'=1+1.png", "'+x.png", "'-y.png", "'@z.png"),
+        *("a\\x1b[2J.png", "b\\n.png", "plain.png"),
+    }
+
+
+def test_what_a_folder_holds_besides_is_named_and_counted(work, capsys):
+    save(work / "cells/a.png")
+    for name in ("b.HEIC", "c.heic", "d.jfif", "README"):
+        (work / "cells" / name).write_bytes(b"something")
+    assert predict.main(["cells"]) == 0
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line.startswith("Left out of cells: 1 no ending, 2 .heic, 1 .jfif (read are files that")
+
+
+def test_one_class_for_all_is_remarked_upon(work, capsys):
+    for number in range(25):
+        save(work / f"cells/{number:02}.png", IMAGES[0])
+    assert predict.main(["cells"]) == 0
+    assert "All 25 images got the same class, " in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
+def test_a_folder_that_may_not_be_read_is_not_called_empty(work):
+    save(work / "cells/a.png")
+    (work / "cells").chmod(0)
+    assert "cells may not be read" in refused("cells")
+    (work / "cells").chmod(0o755)
+
+
+def test_a_name_too_long_for_any_file_is_one_sentence(work, capsys):
+    save(work / "a.png")
+    assert predict.main(["a.png", "x" * 5000]) == 1
+    assert "cannot be read" in capsys.readouterr().err
 
 
 def test_reading_alone_says_what_is_wrong(tmp_path):

@@ -7,6 +7,7 @@ A shifted set that may still be changed after a model was seen to fail on it mea
 record names the hash of its images, and a test compares it with this file's.
 """
 
+import argparse
 import hashlib
 import json
 from pathlib import Path
@@ -55,8 +56,9 @@ def freeze(data: CourseData) -> dict:
     }
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Write the file anew, from this run's images."""
+    argparse.ArgumentParser(description=main.__doc__).parse_args(arguments)
     with replaced(path()) as temporary:
         temporary.write_text(json.dumps(freeze(load_course_data()), indent=1) + "\n")
 

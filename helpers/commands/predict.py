@@ -1,25 +1,22 @@
 """Names the cells on photographs of your own, with a released model (see helpers.models.released).
 
-Command:
-    python -m helpers predict PATH... [--model final] [--pbc] [--csv out.csv] [--sheet sheet.png]
-
 PATH is an image file, or a folder that is searched for images, its folders too. Each image should
 show one cell in its centre. It is cropped to its central square and resized to 96 px. PBC
 photographs, told by their size, are cropped to their central 200 pixels, as for the training;
 --pbc does so with every image.
-
-For teaching, not for diagnosis.
 """
 
 import argparse
 import csv
 import io
+import os
 import sys
 import textwrap
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 
 import keras
@@ -30,7 +27,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
-from helpers.course import CourseError
+from helpers.course import CourseError, printable, stop_printing
 from helpers.data import reading
 from helpers.data.downloads import progress_bar
 from helpers.evaluation import calibration
@@ -51,6 +48,11 @@ BATCH = 64
 # More images than this go to a CSV even if none is asked for.
 FEW = 20
 DEFAULT_CSV = Path("predictions.csv")
+
+CSV_HEADER = ["file", "class", "probability", "second", "second_probability"]
+FORMULA = ("=", "+", "-", "@")
+# Written into each sheet, by which it is known as one.
+SHEET_NOTE = {"Title": "Contact sheet of python -m helpers predict", "Software": None}
 
 # A contact sheet shows the first so many.
 SHEET_IMAGES = 96
@@ -94,7 +96,7 @@ def read_image(path: Path, pbc: bool = False) -> np.ndarray:
     data = reading.read_file(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return reading.decode(data, _shown(path), pbc or _has_pbc_size(data))
+        return reading.decode(data, printable(path), pbc or _has_pbc_size(data))
 
 
 def sheet(
@@ -142,27 +144,27 @@ def _files(paths: list[Path]) -> list[Path]:
     """Return the files that were named and the images in the folders that were, each once.
 
     Raises:
-        CourseError: if a folder holds no image.
+        CourseError: if a folder holds no image, or may not be read.
     """
     found: dict[Path, None] = {}
     for path in paths:
-        found |= dict.fromkeys(_images_below(path) if path.is_dir() else [path])
+        found |= dict.fromkeys(_images_below(path) if os.path.isdir(path) else [path])
     return list(found)
 
 
 def _images_below(folder: Path) -> list[Path]:
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in reading.SUFFIXES
-        and not reading.is_litter(path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    listed = sorted(reading.list_folder(folder)[0].items())
+    files = [path for parts, path in listed if not reading.is_litter(parts)]
+    found = [path for path in files if path.suffix.lower() in reading.SUFFIXES]
+    kinds = f"files that end in {', '.join(sorted(reading.SUFFIXES))}"
     if not found:
         raise CourseError(
-            f"The folder {_shown(folder)} holds no image: name one that holds files that end in "
-            f"{', '.join(sorted(reading.SUFFIXES))}."
+            f"The folder {printable(folder)} holds no image: name one that holds {kinds}."
         )
+    others = Counter(path.suffix.lower() or "no ending" for path in files if path not in set(found))
+    if others:
+        named = printable(", ".join(f"{count:,} {ending}" for ending, count in others.items()))
+        print(f"Left out of {printable(folder)}: {named} (read are {kinds}).", file=sys.stderr)
     return found
 
 
@@ -194,7 +196,7 @@ def _best_two(probabilities: np.ndarray) -> np.ndarray:
 def _line(path: Path, probabilities: np.ndarray, class_names: Sequence[str]) -> str:
     first, second = _best_two(probabilities)
     return (
-        f"{_shown(path)}: {class_names[first]}, {_percent(probabilities[first])} "
+        f"{printable(path)}: {class_names[first]}, {_percent(probabilities[first])} "
         f"(second: {class_names[second]}, {_percent(probabilities[second])})"
     )
 
@@ -205,27 +207,23 @@ def _write_csv(path: Path, found: dict[Path, np.ndarray], class_names: Sequence[
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(
-            ["file", "class", "probability", "second", "second_probability", *class_names]
-        )
+        writer.writerow([*CSV_HEADER, *class_names])
         for image, probabilities in found.items():
             first, second = _best_two(probabilities)
             chosen = [
                 *(class_names[first], f"{probabilities[first]:.6f}"),
                 *(class_names[second], f"{probabilities[second]:.6f}"),
             ]
-            writer.writerow([_shown(image), *chosen, *(f"{p:.6f}" for p in probabilities)])
+            name = printable(image)
+            # A spreadsheet takes a cell that begins so for a formula.
+            name = f"'{name}" if name.startswith(FORMULA) else name
+            writer.writerow([name, *chosen, *(f"{p:.6f}" for p in probabilities)])
 
 
 def _write_sheet(path: Path, figure: Figure) -> None:
     with replaced(path) as temporary:
-        figure.savefig(temporary, metadata={"Software": None})
+        figure.savefig(temporary, metadata=SHEET_NOTE)
     plt.close(figure)
-
-
-def _shown(path: Path) -> str:
-    """Return a path as text that can be written anywhere, bytes that are no UTF-8 escaped."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _percent(probability: float) -> str:
@@ -233,8 +231,60 @@ def _percent(probability: float) -> str:
     return ">99.9 %" if probability > 0.9995 else f"{100 * probability:.1f} %"
 
 
-def _images(count: int) -> str:
-    return f"{count:,} image{'s' if count != 1 else ''}"
+def _images(number: int) -> str:
+    return f"{number:,} image{'s' if number != 1 else ''}"
+
+
+def _say(text: str) -> None:
+    """Print a line; if nobody reads any more (`| head`), the work still goes on."""
+    try:
+        tqdm.write(text)
+    except BrokenPipeError:
+        stop_printing()
+
+
+def _is_table(path: Path) -> bool:
+    with suppress(OSError), path.open("rb") as file:
+        return file.readline(1000).startswith(",".join(CSV_HEADER).encode())
+    return False
+
+
+def _is_sheet(path: Path) -> bool:
+    with suppress(Exception), Image.open(path, formats=["PNG"]) as image:
+        return image.info.get("Title") == SHEET_NOTE["Title"]
+    return False
+
+
+def _output(path: Path | None, ending: str, is_ours: Callable[[Path], bool]) -> Path | None:
+    """Return where to write, links followed, if nothing but an older output of ours stands there.
+
+    Raises:
+        CourseError: if the name ends otherwise, leads to something else, or has no folder.
+    """
+    if path is None:
+        return None
+    name, option = printable(path), {".csv": "--csv", ".png": "--sheet"}[ending]
+    target = Path(os.path.realpath(path))
+    if not path.suffix.lower() == target.suffix.lower() == ending:
+        raise CourseError(f"{name} is no {ending}: let the name after {option} end so.")
+    if os.path.lexists(target) and not (os.path.isfile(target) and is_ours(target)):
+        raise CourseError(
+            f"{name} is there and was not written by this command: give {option} another name."
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CourseError(
+            f"{name} cannot be written ({error.strerror}): give {option} a folder that you may "
+            "write to."
+        ) from error
+    return target
+
+
+def _unused(path: Path) -> Path:
+    """Return a path, with a number behind its name if that is taken: predictions-2.csv."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(p for p in chain([path], numbered) if not os.path.lexists(p))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -259,55 +309,49 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Read the command line and predict; 0 if every image could be read, else 1."""
+    """Read the command line and predict; 0 if every image could be read, else 1.
+
+    What was answered until Ctrl-C is in the table.
+    """
     options = _parser().parse_args(arguments)
-    try:
-        return _run(options)
-    except CourseError as error:
-        print(error, file=sys.stderr)
-        return 1
-
-
-def _run(options: argparse.Namespace) -> int:
-    if options.sheet and options.sheet.suffix.lower() != ".png":
-        raise CourseError(f"The sheet {_shown(options.sheet)} is no .png: let its name end so.")
-    files = _files(options.paths)
+    table = _output(options.csv, ".csv", _is_table)
+    drawn = _output(options.sheet, ".png", _is_sheet)
+    files = [path for path in _files(options.paths) if Path(os.path.realpath(path)) != drawn]
+    if not table and (len(files) > FEW or any(os.path.isdir(path) for path in options.paths)):
+        table = _unused(DEFAULT_CSV)
     card, model = released.card(options.model), released.load(options.model)
     class_names = card["class_names"]
     note = (
         f"Model {options.model}: {released.recipe(card)}. It calls whatever it is shown one of its "
         f"{len(class_names)} classes. {CAUTION}"
     )
-    print(note)
+    _say(note)
     found, first = {}, []
-    for path, image, probabilities in _predictions(files, model, card["temperature"], options.pbc):
-        found[path] = probabilities
-        if len(first) < SHEET_IMAGES:
-            first.append(image)
-        tqdm.write(_line(path, probabilities, class_names))
+    try:
+        for path, image, row in _predictions(files, model, card["temperature"], options.pbc):
+            found[path] = row
+            if len(first) < SHEET_IMAGES:
+                first.append(image)
+            _say(_line(path, row, class_names))
+    finally:
+        if table and found:
+            _write_csv(table, found, class_names)
+            _say(f"{printable(options.csv or table)} written: {_images(len(found))}.")
     if not found:
         raise CourseError("No image could be read: name photographs, or a folder of them.")
-    if table := _table_path(options, files):
-        _write_csv(table, found, class_names)
-        print(f"{_shown(table)} written: {_images(len(found))}.")
-    if options.sheet:
+    answers = {class_names[row.argmax()] for row in found.values()}
+    if len(found) > FEW and len(answers) == 1:
+        _say(
+            f"All {_images(len(found))} got the same class, {answers.pop()}: does each show one "
+            "stained cell that fills much of the picture?"
+        )
+    if drawn:
         # No window is wanted, and on some machines none can be opened.
         matplotlib.use("agg")
         figure = sheet(np.stack(first), np.stack(list(found.values())), class_names, note)
-        _write_sheet(options.sheet, figure)
-        print(f"{_shown(options.sheet)} written.")
+        _write_sheet(drawn, figure)
+        _say(f"{printable(options.sheet)} written.")
     missing = len(files) - len(found)
     if missing:
         print(f"{missing:,} of {_images(len(files))} could not be read.", file=sys.stderr)
     return 1 if missing else 0
-
-
-def _table_path(options: argparse.Namespace, files: list[Path]) -> Path | None:
-    is_wanted = len(files) > FEW or any(path.is_dir() for path in options.paths)
-    return options.csv or (DEFAULT_CSV if is_wanted else None)
-
-
-if __name__ == "__main__":
-    # A file's name may hold letters that the terminal has not.
-    sys.stdout.reconfigure(errors="backslashreplace")
-    sys.exit(main())

@@ -1,14 +1,9 @@
 """`make score`: what a submission.zip, the reader's own or a friend's, would have reached.
 
-Command:
-    python -m helpers score SUBMISSION.zip [--minutes 10] [--gigabytes 6]
-
-The zip's code runs in a process of its own; see commands.isolated for what is enforced there and
-what is NOT (no sandbox: never score a stranger's zip on a machine that holds secrets).
+Its code runs in a process of its own; commands.isolated says what is enforced there.
 """
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,22 +69,39 @@ def score(path: Path, data: CourseData, minutes: float = 10, gigabytes: float = 
             f"{len(data.class_names)}: score it on another source (BLOODCELLS_SOURCE)."
         )
     names = [name for name in REPORT_ON if name in data.sets]
-    shifted = data["shifted_test"].images
-    rows = np.random.default_rng(0).permutation(len(shifted))[:SHUFFLED]
-    alone = rows[:ALONE]
-    batches = [data[name].images for name in names]
-    batches += [shifted[rows], *(shifted[row : row + 1] for row in alone)]
-    answer = isolated.predict(path, batches, minutes, gigabytes)
-    classes = [
-        _checked(classes, len(images), path.name)
-        for classes, images in zip(answer.classes, batches, strict=True)
-    ]
-    by_name = dict(zip(names, classes, strict=False))
-    again = np.concatenate(classes[len(names) :])
-    before = by_name["shifted_test"][np.concatenate([rows, alone])]
-    return Score(
-        by_name, len(again), int((again != before).sum()), answer.printed_lines, answer.seconds
-    )
+    lengths = [len(data[name].labels) for name in names]
+    images = np.concatenate([data[name].images for name in names])
+    calls = _calls(len(images), names.index("shifted_test"), lengths)
+    answer = isolated.predict(path, [images[rows] for rows, _ in calls], minutes, gigabytes)
+    again, classes = [], np.empty(len(images), int)
+    for (rows, counts), returned in zip(calls, answer.classes, strict=True):
+        given = _checked(returned, len(rows), path.name)
+        classes[rows[counts]] = given[counts]
+        again.append((rows[~counts], given[~counts]))
+    rows, given = (np.concatenate(parts) for parts in zip(*again, strict=True))
+    by_name = dict(zip(names, np.split(classes, np.cumsum(lengths)[:-1]), strict=True))
+    changed = int((given != classes[rows]).sum())
+    return Score(by_name, len(rows), changed, answer.printed_lines, answer.seconds)
+
+
+def _calls(count: int, shifted: int, lengths: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the rows that each call asks for, and which of its answers count (bool).
+
+    All sets' images come mixed, in an order that nobody knows before, in two parts cut somewhere in
+    the middle: neither set nor class can be told from an image's place, and both parts look alike
+    to a network that normalises over its batch. SHUFFLED images are in both parts, and ALONE of
+    them come once more by themselves; those answers do not count.
+    """
+    rng = np.random.default_rng()
+    order = rng.permutation(count)
+    cut = rng.integers(2 * count // 5, 3 * count // 5 + 1)
+    start = sum(lengths[:shifted])
+    again = start + rng.permutation(lengths[shifted])[:SHUFFLED]
+    calls = [(np.array([row]), np.array([False])) for row in again[:ALONE]]
+    for own in (order[:cut], order[cut:]):
+        rows = rng.permutation(np.concatenate([own, np.setdiff1d(again, own)]))
+        calls.append((rows, np.isin(rows, own)))
+    return [calls[call] for call in rng.permutation(len(calls))]
 
 
 def recalls(result: Score, data: CourseData) -> pd.DataFrame:
@@ -164,23 +176,22 @@ def _batches_note(result: Score) -> str:
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Read the command line and print the score; 0 if the submission could be scored, else 1."""
+def main(arguments: list[str] | None = None) -> None:
+    """Read the command line and print the score."""
     parser = argparse.ArgumentParser(description="Score a submission.zip at home.")
     parser.add_argument("submission", type=Path, metavar="SUBMISSION.zip")
-    parser.add_argument("--minutes", type=float, default=10, help="the most time for all of it")
-    parser.add_argument("--gigabytes", type=float, default=6, help="the most memory (Linux)")
+    parser.add_argument("--minutes", type=positive, default=10, help="the most time for all of it")
+    parser.add_argument("--gigabytes", type=positive, default=6, help="the most memory (Linux)")
     options = parser.parse_args(arguments)
-    print(isolated.__doc__.partition("\n\n")[2], flush=True)
-    try:
-        data = load_course_data()
-        result = score(options.submission, data, options.minutes, options.gigabytes)
-    except CourseError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(report(result, data))
-    return 0
+    if not options.submission.exists():
+        raise CourseError(f"{options.submission} is not there: name a submission's zip.")
+    print(isolated.caution(), flush=True)
+    data = load_course_data()
+    print(report(score(options.submission, data, options.minutes, options.gigabytes), data))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def positive(text: str) -> float:
+    """Return a positive, finite number from the command line: argparse's `type`."""
+    if not 0 < (number := float(text)) < float("inf"):
+        raise ValueError
+    return number

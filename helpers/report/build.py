@@ -8,9 +8,9 @@ anything fails, report/ stays as it is. Where a record of `records.OPTIONAL` is 
 says so.
 """
 
+import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -176,18 +176,14 @@ FIGURES = {
 }
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> None:
     """Build the committed report; say what was written, and what is missing."""
+    argparse.ArgumentParser(description=main.__doc__).parse_args(arguments)
     folder = course.root() / "report"
-    try:
-        records = load(folder)
-        written = build(records, folder)
-    except course.CourseError as error:
-        print(error, file=sys.stderr)
-        return 1
+    records = load(folder)
+    written = build(records, folder)
     print("\n".join(str(path.relative_to(course.root())) for path in written))
     print(missing(records))
-    return 0
 
 
 def missing(records: Records) -> str:
@@ -203,4 +199,4 @@ def missing(records: Records) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    course.run_command(main)

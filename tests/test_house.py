@@ -252,7 +252,6 @@ STILL_THERE: set[str] = {
     "flat modules",
     "course_data",
     "image_folders",
-    "isolated_run",
     "record_outcome",
     "look_up",
     "over_seeds",

@@ -261,7 +261,7 @@ def test_the_sheet_shows_each_image_with_its_class(model):
     figure = predict.sheet(IMAGES[:9], probabilities, CLASS_NAMES, "Model x. " + predict.CAUTION)
     heading = " ".join(figure.get_suptitle().split())
     assert heading == "9 images: 5 neutrophil, 3 immature granulocytes, 1 platelet"
-    titles = [axis.get_title().split("\n") for axis in figure.axes if axis.images]
+    titles = [text.get_text().split("\n") for axis in figure.axes for text in axis.texts]
     assert len(titles) == 9
     assert titles[0] == ["neutrophil", ">99.9 %"]
     assert titles[5] == ["immature", "granulocytes", "86.0 %"]
@@ -413,7 +413,7 @@ def test_one_class_for_all_is_remarked_upon(work, capsys):
 def test_a_folder_that_may_not_be_read_is_not_called_empty(work):
     save(work / "cells/a.png")
     (work / "cells").chmod(0)
-    assert "cells may not be read" in refused("cells")
+    assert "cells cannot be read" in refused("cells")
     (work / "cells").chmod(0o755)
 
 

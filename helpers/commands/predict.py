@@ -153,8 +153,7 @@ def _files(paths: list[Path]) -> list[Path]:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    listed = sorted(reading.list_folder(folder)[0].items())
-    files = [path for parts, path in listed if not reading.is_litter(parts)]
+    files = [path for _, path in sorted(reading.list_folder(folder)[0].items())]
     found = [path for path in files if path.suffix.lower() in reading.SUFFIXES]
     kinds = f"files that end in {', '.join(sorted(reading.SUFFIXES))}"
     if not found:

@@ -189,15 +189,15 @@ def expanded(named: str) -> Path:
         raise CourseError(f"{named[:300]!r} is no path that can be found ({error}).") from error
 
 
-def output_folder(profile_name: str, source_name: str, are_photographs: bool) -> Path:
+def output_folder(profile_name: str, source_label: str, is_published: bool) -> Path:
     """Return where a run's figures, tables and records go.
 
-    Only a full run on photographs writes to the committed report/; every other run writes to
-    build/<source>-<profile>/.
+    Only a full run on the course's photographs writes to the committed report/; every other run
+    writes to build/<source>-<profile>/.
     """
-    if profile_name == "full" and are_photographs:
+    if profile_name == "full" and is_published:
         return _made(root() / "report")
-    return _made(build_folder() / f"{source_name}-{profile_name}")
+    return _made(build_folder() / f"{source_label}-{profile_name}")
 
 
 def data_folder() -> Path:

@@ -21,6 +21,7 @@ def test_only_full_runs_on_photographs_write_to_the_report():
         ("quick", "mirror", True),
         ("full", "synthetic", False),
         ("quick", "synthetic", False),
+        ("full", "folder-0badc0de", False),
     ]:
         assert course.output_folder(profile, source, photographs) != report
 

@@ -140,3 +140,17 @@ def test_the_set_of_the_mirror_has_every_number_of_the_homework(mirror_photograp
     assert [len(rows) for rows in groups] == [2] * 8
     conflicts = cleaning.conflicting_labels(ids[:11959], labels)
     assert sorted(labels[conflicts]) == [1, 6]
+
+
+@pytest.mark.parametrize("each", [1, 2])
+def test_too_few_images_are_one_sentence(each):
+    with pytest.raises(CourseError, match="too few for a homework set"):
+        homework.homework_set(photographs(np.arange(3).repeat(each), ("a", "b", "c")))
+
+
+def test_duplicates_found_before_are_not_searched_again(monkeypatch):
+    given = photographs(np.arange(3).repeat(20), ("a", "b", "c"))
+    ids = cleaning.duplicate_group_ids(given.images)
+    rows = homework.choose_homework_rows(given)
+    monkeypatch.setattr(cleaning, "duplicate_group_ids", None)
+    np.testing.assert_array_equal(homework.choose_homework_rows(given, group_ids=ids), rows)

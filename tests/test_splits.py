@@ -1,9 +1,11 @@
 """Every photograph has one role, and no photograph is on two sides of a split."""
 
+import io
 import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers import course
 from helpers.course import CourseError
@@ -181,6 +183,64 @@ def test_processed_file_holds_the_kept_rows(tmp_path):
         np.testing.assert_array_equal(stored["images"], contaminated.images[keep])
         np.testing.assert_array_equal(stored["labels"], contaminated.labels[keep])
         np.testing.assert_array_equal(stored["acquisition"], acquisition[keep])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"roles": np.zeros(3, np.uint8)},
+        {"roles": np.full(180, 99, np.uint8)},
+        {"roles": np.zeros(180)},
+        {"roles": np.array(7, np.uint8)},
+        {"version": np.arange(3)},
+    ],
+    ids=["short", "no role", "floats", "one number", "versions"],
+)
+def test_a_split_file_with_other_contents_is_made_anew(data_folder, damage, capsys):
+    given = photographs()
+    expected = load_roles(given)
+    path = next(data_folder.glob("split-*"))
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez(path, **(arrays | damage))
+    np.testing.assert_array_equal(load_roles(given).codes, expected.codes)
+    assert "is damaged and is made anew" in capsys.readouterr().out
+
+
+def test_a_handful_of_bluish_pictures_is_no_acquisition():
+    given = photographs()
+    make_bluish(given.images, np.array([3]))
+    assert "second_acquisition" not in names(assign_roles(given))
+
+
+def smooth(count, seed=0):
+    """Blobs, which survive a JPEG as cells do: uint8 (N, 96, 96, 3)."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 6, 6, 3), np.uint8)
+    large = [Image.fromarray(image).resize((96, 96), Image.BICUBIC) for image in coarse]
+    return np.stack([np.asarray(image) for image in large])
+
+
+def recompressed(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=40)
+    return np.asarray(Image.open(buffer))
+
+
+def test_near_copies_that_cross_the_split_are_told(data_folder, capsys):
+    labels = np.arange(3).repeat(40)
+    images = smooth(120)
+    given = Photographs(images, labels, NAMES, Source("folder", "", True, "ef" * 32))
+    roles = load_roles(given)
+    assert "near-copy" not in capsys.readouterr().out
+    train, test = roles.indices("train"), roles.indices("test")
+    images[test[0]] = recompressed(images[train[0]])
+    images[test[1]] = np.rot90(images[train[1]])
+    images[test[2]] = recompressed(np.ascontiguousarray(images[train[2]][:, ::-1]))
+    found = splits.near_copies(given, roles)
+    assert list(found["test"]) == list(test[:3])
+    assert sum(map(len, found.values())) == 3
+    load_roles(given)
+    assert "near-copy" in capsys.readouterr().out  # of other roles by now, but told
 
 
 @needs_mirror

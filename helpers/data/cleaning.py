@@ -4,6 +4,7 @@ Images are uint8 (N, 96, 96, 3) and may be memory-mapped: they are read in chunk
 """
 
 import hashlib
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -214,6 +215,29 @@ def near_duplicates(hashes: np.ndarray, max_distance: int = MAX_DISTANCE) -> np.
         later = other > row
         pairs.append(np.stack([row[later], other[later]], axis=1) + start)
     return np.concatenate(pairs)
+
+
+def near_copies(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return bool (M,): which images of the second set look like one of the first.
+
+    Recompressed, resized, turned and mirrored copies are found: their perceptual hashes in one of
+    the eight orientations differ in at most MAX_DISTANCE bits, and their thumbnails by less than
+    MAX_DIFFERENCE grey levels. Copies that were moved or cropped are not.
+
+    Args:
+        first, second: uint8 (N, 96, 96, 3) and (M, 96, 96, 3).
+    """
+    hashes, small = perceptual_hashes(first), thumbnails(first, 24)
+    found = np.zeros(len(second), bool)
+    for turns, mirrored in itertools.product(range(4), (False, True)):
+        seen = np.rot90(second[:, :, ::-1] if mirrored else second, turns, axes=(1, 2))
+        for row, (own_hash, own) in enumerate(
+            zip(perceptual_hashes(seen), thumbnails(seen, 24), strict=True)
+        ):
+            similar = np.bitwise_count(hashes ^ own_hash) <= MAX_DISTANCE
+            difference = ((small[similar] - own) ** 2).mean(axis=(1, 2, 3))
+            found[row] |= (difference < MAX_DIFFERENCE**2).any()
+    return found
 
 
 def connected_groups(pairs: np.ndarray, count: int) -> np.ndarray:

@@ -91,7 +91,9 @@ def homework_set(
     return HomeworkSet(images, labels, planted, index, photographs.class_names, photographs.source)
 
 
-def choose_homework_rows(photographs: Photographs, seed: int = 0) -> np.ndarray:
+def choose_homework_rows(
+    photographs: Photographs, seed: int = 0, group_ids: np.ndarray | None = None
+) -> np.ndarray:
     """Return which photographs the homework set is made of, and in which order.
 
     Where the source fixes a training split, that split in its own order. Else, where every one of
@@ -99,13 +101,19 @@ def choose_homework_rows(photographs: Photographs, seed: int = 0) -> np.ndarray:
     duplicates among them (as far as there are so many), one of those under two labels. Else 70 %
     of each class. Copies of one image never lie on both sides, unless the source's split does that.
 
+    Args:
+        photographs: from any source.
+        seed: of every choice.
+        group_ids: `cleaning.duplicate_group_ids` of the images, computed if not given.
+
     Returns:
         int64 rows, in a random order unless the source fixes one.
     """
     if photographs.official_split is not None:
         return np.flatnonzero(photographs.official_split == "train")
     rng = np.random.default_rng(seed)
-    group_ids = cleaning.duplicate_group_ids(photographs.images)
+    if group_ids is None:
+        group_ids = cleaning.duplicate_group_ids(photographs.images)
     if _has_homework_counts(photographs, group_ids):
         rows = _rows_at_homework_counts(photographs.labels, group_ids, rng)
     else:
@@ -138,12 +146,17 @@ def plant(
         images, labels and bool (M,), True for the planted rows.
 
     Raises:
-        CourseError: if there is no such variant.
+        CourseError: if there is no such variant, or no image.
     """
     if variant not in VARIANTS:
         raise CourseError(
             f"There is no variant {variant!r} of the homework set: choose 'identical' or "
             "'backgrounds'."
+        )
+    if len(images) == 0:
+        raise CourseError(
+            "These images are too few for a homework set: give each class at least 10 different "
+            "ones."
         )
     rng = np.random.default_rng(seed)
     cells = images[rng.choice(len(images), size=2, replace=len(images) < 2)]

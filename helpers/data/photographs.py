@@ -36,6 +36,16 @@ class Source:
     checksum: str
 
     @property
+    def label(self) -> str:
+        """What a run's output folder is called by: one's own images have a folder for each set."""
+        return f"folder-{self.checksum[:8]}" if self.name == "folder" else self.name
+
+    @property
+    def is_published(self) -> bool:
+        """Whether these are the course's photographs, neither synthetic cells nor one's own."""
+        return self.are_photographs and self.name != "folder"
+
+    @property
     def caption(self) -> str:
         """What figures made from these images say: "photographs (mirror)", "synthetic cells"."""
         return f"photographs ({self.name})" if self.are_photographs else "synthetic cells"

@@ -1,6 +1,8 @@
 """The images every network of the course is trained and judged on, by role."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -68,9 +70,8 @@ class CourseData:
     def train_subset(self, count: int | None) -> ImageSet:
         """Return the images of `train_rows`."""
         rows = self.train_rows(count)
-        return (
-            self.sets["train"] if len(rows) == len(self.sets["train"]) else self["train"].rows(rows)
-        )
+        train = self["train"]
+        return train if len(rows) == len(train) else train.rows(rows)
 
 
 def load_course_data() -> CourseData:
@@ -114,8 +115,21 @@ def load_course_data() -> CourseData:
 
 def _shifted(clean: ImageSet, name: str, fingerprint: str) -> ImageSet:
     path = course.build_folder() / "cache" / "shifted" / f"{name}-{fingerprint}.npy"
-    if not path.exists():
+    images = _read(path, clean.images.shape)
+    if images is None:
         images = shifts.competition_like(clean.images, SHIFT_SEEDS[name], SHIFT_SEVERITY)
         with replaced(path) as temporary:
             np.save(temporary, images, allow_pickle=False)
-    return ImageSet(np.load(path, allow_pickle=False), clean.labels)
+    return ImageSet(images, clean.labels)
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return cached uint8 images of this shape, or None where they are not there or damaged."""
+    if not path.exists():
+        return None
+    with suppress(Exception):  # NumPy raises errors of many kinds on altered bytes
+        images = np.load(path, allow_pickle=False)
+        if images.dtype == np.uint8 and images.shape == shape:
+            return images
+    print(f"{path.name} in {path.parent} is damaged and is made anew.")
+    return None

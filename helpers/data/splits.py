@@ -1,7 +1,6 @@
 """One role for every image: what trains, what chooses, what reports, and what is left out."""
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,7 @@ VALIDATION_FRACTION = 0.1
 # Of the homework's own file, which comes without any other photographs; half of it for the test,
 # half for the shifted validation set.
 HELD_OUT_FRACTION = 0.15
+SMALLEST_ACQUISITION = 5
 
 # Raised by hand whenever the same photographs would get other roles.
 SPLIT_VERSION = 1
@@ -55,7 +55,8 @@ def load_roles(photographs: Photographs) -> Roles:
     """Return the roles of a source's photographs, from the split file in the data folder.
 
     The file is written once. It is made anew if it is damaged, of another version, or about other
-    images.
+    images. For images of one's own, a printed line says how many that judge have a near-copy among
+    the training images.
 
     Raises:
         CourseError: if a class is too small to be split, or the file cannot be written.
@@ -69,7 +70,23 @@ def load_roles(photographs: Photographs) -> Roles:
         with replaced(path) as temporary:
             np.savez(temporary, roles=codes, hashes=hashes, seed=SEED, version=SPLIT_VERSION)
     digest = hashlib.sha256(hashes.astype("<u8").tobytes() + codes.tobytes())
-    return Roles(codes, digest.hexdigest()[:16])
+    roles = Roles(codes, digest.hexdigest()[:16])
+    if source.name == "folder":
+        _warn_of_near_copies(photographs, roles)
+    return roles
+
+
+def near_copies(photographs: Photographs, roles: Roles) -> dict[str, np.ndarray]:
+    """Return by role the rows of images that have a near-copy among the training images, int64.
+
+    See `cleaning.near_copies`: recompressed, resized, turned and mirrored ones are found.
+    """
+    train = photographs.images[roles.indices("train")]
+    found = {}
+    for role in ("validation", "test", "reserved_for_shift", "second_acquisition"):
+        rows = roles.indices(role)
+        found[role] = rows[cleaning.near_copies(train, photographs.images[rows])]
+    return found
 
 
 def assign_roles(
@@ -101,7 +118,7 @@ def assign_roles(
         rows = np.arange(len(photographs))
         planted = cleaning.find_planted(photographs.images)
     else:
-        rows = homework.choose_homework_rows(photographs, seed)
+        rows = homework.choose_homework_rows(photographs, seed, group_ids)
         planted = np.zeros(len(photographs), bool)
     in_homework = _mask(rows, len(photographs))
     once = _once(group_ids, in_homework) & ~planted
@@ -183,13 +200,32 @@ def write_processed(
 
 def _read_codes(path: Path, hashes: np.ndarray) -> np.ndarray | None:
     """Return the stored codes, or None where there are none for exactly these images."""
+    if not path.exists():
+        return None
     try:
         with np.load(path, allow_pickle=False) as stored:
-            if (stored["version"], stored["seed"]) != (SPLIT_VERSION, SEED):
-                return None
-            return stored["roles"] if np.array_equal(stored["hashes"], hashes) else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
+            codes = stored["roles"]
+            is_same = (stored["version"], stored["seed"]) == (SPLIT_VERSION, SEED)
+            is_same &= np.array_equal(stored["hashes"], hashes)
+        is_whole = codes.dtype == np.uint8 and codes.shape == hashes.shape
+        if is_same and is_whole and codes.max() < len(ROLES):
+            return codes
+    except Exception:  # NumPy and zipfile raise errors of many kinds on altered bytes
+        is_same = True
+    if is_same:
+        print(f"data/{path.name} is damaged and is made anew.")
+    return None
+
+
+def _warn_of_near_copies(photographs: Photographs, roles: Roles) -> None:
+    found = near_copies(photographs, roles)
+    counts = [f"{len(rows)} of '{role}'" for role, rows in found.items() if len(rows)]
+    if counts:
+        print(
+            "Warning: images that judge have a near-copy (recompressed, turned or mirrored) among "
+            f"the training images, which flatters every model: {', '.join(counts)}. Keep one of "
+            "each, or put all pictures of one cell into one file."
+        )
 
 
 def _once(group_ids: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -203,7 +239,8 @@ def _once(group_ids: np.ndarray, first: np.ndarray) -> np.ndarray:
 def _second_acquisition(photographs: Photographs, candidates: np.ndarray) -> np.ndarray:
     """Return which candidates have the bluish background of a second acquisition, bool (N,).
 
-    None, where that would take most of a class: there the colour tells classes apart.
+    None, where that would take most of a class (there the colour tells classes apart) or is only
+    a handful, which says nothing about any model.
     """
     second = np.zeros(len(photographs), bool)
     rows = np.flatnonzero(candidates)
@@ -211,7 +248,7 @@ def _second_acquisition(photographs: Photographs, candidates: np.ndarray) -> np.
     classes = len(photographs.class_names)
     taken = np.bincount(photographs.labels[second], minlength=classes)
     available = np.bincount(photographs.labels[rows], minlength=classes)
-    return second & (2 * taken <= available).all()
+    return second & (2 * taken <= available).all() & (taken.sum() >= SMALLEST_ACQUISITION)
 
 
 def _fraction(

@@ -18,7 +18,7 @@ from helpers.files import replaced
 
 def folder(source: Source) -> Path:
     """Return where this run's figures, tables and records go (see `course.output_folder`)."""
-    return course.output_folder(course.profile().name, source.name, source.are_photographs)
+    return course.output_folder(course.profile().name, source.label, source.is_published)
 
 
 def record(

@@ -92,7 +92,7 @@ def save(figure: Figure, name: str, source: Source, stamp: str | None = None) ->
     stamp = stamp or f"{source.caption} · {profile} profile"
     wrap_titles(figure)
     _stamp(figure, stamp)
-    folder = course.output_folder(profile, source.name, source.are_photographs) / "figures"
+    folder = course.output_folder(profile, source.label, source.is_published) / "figures"
     write(figure, folder / name, (".png", ".pdf"))
     # Not plt.show(): a notebook stores the heading with the image, for readers who cannot see it.
     display(figure, metadata={"image/png": {"alt": f"{alternative} ({stamp})"}})

@@ -178,7 +178,7 @@ def default_backbone() -> str:
     Raises:
         CourseError: if no backbone has that name.
     """
-    name = os.environ.get("BLOODCELLS_BACKBONE", DEFAULT_BACKBONE)
+    name = os.environ.get("BLOODCELLS_BACKBONE", "").strip() or DEFAULT_BACKBONE
     if name not in BACKBONES:
         raise CourseError(
             f"BLOODCELLS_BACKBONE is {name!r}, which is no backbone: set it to one of {_names()}."

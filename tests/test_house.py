@@ -264,7 +264,6 @@ STILL_THERE: set[str] = {
     "explanation_figures",
     "drawn cells",
     "SOURCE=drawn",
-    "CHANGELOG.md",
 }
 
 

@@ -12,7 +12,7 @@ COMMANDS = {
     "robustness": ("commands.robustness", "judge an experiment on MedMNIST-C's corruptions"),
     "study": ("commands.study", "the homework report's tuning list and a search after it"),
     "freeze": ("commands.frozen_sets", "write down how the evaluation sets were made"),
-    "release": ("models.released", "make a released model of a trained experiment"),
+    "release": ("commands.release", "make a released model of a trained experiment"),
     "predict": ("commands.predict", "name the cells on photographs"),
     "submission": ("commands.submission", "write submission.zip"),
     "score": ("commands.score", "score a submission.zip"),

@@ -50,8 +50,8 @@ from helpers.data.sets import load_course_data
 from helpers.evaluation import calibration, explanation, metrics
 from helpers.evaluation.grad_cam import embeddings, grad_cam
 from helpers.figures import charts, style
-from helpers.models import released
 from helpers.models.networks import predict_logits
+from helpers.training.run import load_or_train
 
 style.use_course_style()
 data = load_course_data()
@@ -67,8 +67,8 @@ print("Profile:", data.profile.name)
 
 # %% tags=["nbval-ignore-output"]
 models = {
-    "before": released.load_or_train("fine_tuned", data),
-    "after": released.load_or_train("final", data),
+    "before": load_or_train("fine_tuned", data),
+    "after": load_or_train("final", data),
 }
 for name, model in models.items():
     print(f"{name}: {model.count_params():,} parameters")
@@ -497,7 +497,7 @@ style.save(charts.confusion({"": matrix}, names, heading), "08_confusion", data.
 # %% [markdown]
 # ## Give it a photograph
 #
-# The released model loads in one line, `release.load()`. Its card says what it was trained on, how it
+# The released model loads in one line, `released.load()`. Its card says what it was trained on, how it
 # was measured and where it fails. The same from the command line, for one photograph or a folder:
 #
 # ```sh

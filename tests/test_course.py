@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,16 @@ def test_a_command_says_a_course_error_in_one_sentence(capsys):
         course.run_command(main)
     assert ended.value.code == 1
     assert capsys.readouterr().err == "No images: name a folder.\n"
+
+
+def test_another_backend_of_keras_is_one_sentence():
+    done = subprocess.run(
+        [sys.executable, "-c", "import helpers.models.networks"],
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0
+    assert "KERAS_BACKEND=torch is not used: this course needs TensorFlow." in done.stderr
+    assert "Traceback" not in done.stderr

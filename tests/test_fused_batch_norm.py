@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from helpers.models import fused_batch_norm, networks, weights
@@ -78,3 +79,22 @@ def test_a_frozen_batch_norm_that_follows_no_lone_convolution_stays_as_it_is():
     networks.freeze_batch_norm(model)
     fused_batch_norm.fuse(model)
     np.testing.assert_allclose(model(values, training=True), expected, rtol=1e-5)
+
+
+def test_it_can_be_switched_off(monkeypatch):
+    monkeypatch.setenv("BLOODCELLS_FUSED_BATCH_NORM", "0")
+    model = small_with_batch_norm()
+    fused_batch_norm.fuse(model)
+    assert type(model.layers[2]) is keras.layers.BatchNormalization
+
+
+def test_a_keras_that_is_built_otherwise_trains_as_it_is(monkeypatch):
+    def renamed(layer):
+        raise AttributeError("'KerasTensor' object has no attribute '_keras_history'")
+
+    monkeypatch.setattr(fused_batch_norm, "_convolution_before", renamed)
+    model = small_with_batch_norm()
+    networks.freeze_batch_norm(model)
+    with pytest.warns(UserWarning, match=r"not fused with Keras .*_keras_history.*take longer"):
+        fused_batch_norm.fuse(model)
+    assert type(model.layers[2]) is keras.layers.BatchNormalization

@@ -13,7 +13,7 @@ from keras import layers
 from PIL import Image
 
 from helpers import course
-from helpers.commands import predict
+from helpers.commands import predict, release
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES
 from helpers.data.reading import PBC_FOLDERS, read_class_folders
@@ -59,7 +59,7 @@ def model():
 def work(model, tmp_path, monkeypatch):
     """Return an empty working folder, with the released model `final`."""
     monkeypatch.setattr(course, "root", lambda: tmp_path / "course")
-    released.write(model, "final", CARD)
+    release.write(model, "final", CARD)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "work"
@@ -89,19 +89,19 @@ def rows_of(path) -> list[dict]:
 
 
 def test_probabilities_do_not_depend_on_the_batch(model):
-    together = predict.classify(model, IMAGES, TEMPERATURE)
+    together = released.classify(model, IMAGES, TEMPERATURE)
     assert together.dtype == np.float32
     assert together.shape == (70, 8)
     np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-6)
     assert len(set(together.argmax(axis=1))) > 2
-    alone = [predict.classify(model, IMAGES[row : row + 1], TEMPERATURE)[0] for row in (0, 63, 69)]
+    alone = [released.classify(model, IMAGES[row : row + 1], TEMPERATURE)[0] for row in (0, 63, 69)]
     np.testing.assert_array_equal(alone, together[[0, 63, 69]])
-    assert predict.classify(model, IMAGES[:0], TEMPERATURE).shape == (0, 8)
+    assert released.classify(model, IMAGES[:0], TEMPERATURE).shape == (0, 8)
 
 
 def test_the_temperature_divides_the_logits(model):
     logits = model.predict(IMAGES, verbose=0)
-    found = predict.classify(model, IMAGES, TEMPERATURE)
+    found = released.classify(model, IMAGES, TEMPERATURE)
     np.testing.assert_allclose(found, calibration.softmax(logits, TEMPERATURE), atol=1e-5)
     assert (found.max(axis=1) < calibration.softmax(logits).max(axis=1)).all()
 
@@ -163,14 +163,14 @@ def test_no_more_than_a_batch_of_images_is_held_at_once(work, monkeypatch):
     for number in range(130):
         save(work / f"cells/{number:03}.png")
     read, sizes = [], []
-    read_image, classify = predict.read_image, predict.classify
+    read_image, classify = predict.read_image, released.classify
     monkeypatch.setattr(predict, "read_image", lambda *a: read.append(1) or read_image(*a))
 
     def watched(model, images, temperature):
         sizes.append((len(images), len(read)))
         return classify(model, images, temperature)
 
-    monkeypatch.setattr(predict, "classify", watched)
+    monkeypatch.setattr(released, "classify", watched)
     assert predict.main(["cells"]) == 0
     assert sizes == [(64, 64), (64, 128), (2, 130)]
 

@@ -14,6 +14,7 @@ from keras import layers
 
 from helpers import course
 from helpers.changes.shifts import chains
+from helpers.commands import release
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
 from helpers.data.sets import SHIFT_SEEDS, CourseData
@@ -26,7 +27,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (20, 96, 96, 3), dtype=np.uin
 LABELS = np.repeat(np.arange(8), 5)
 
 # Without these entries a card is of no use.
-NEEDED = ("class_names", "temperature", "experiment", "sha256")
+NEEDED = ("class_names", "temperature", "experiment", "backbone", "sha256")
 
 
 def network(classes: int = 8, *extra: layers.Layer) -> keras.Model:
@@ -110,7 +111,7 @@ def records(tmp_path, monkeypatch) -> list[dict]:
 
 @pytest.fixture
 def card(outcome, data, records) -> dict:
-    return released.describe(outcome, data)
+    return release.describe(outcome, data)
 
 
 def edit_card(folder: Path, **changes: object) -> None:
@@ -126,7 +127,7 @@ def sign(folder: Path) -> None:
 
 
 def test_a_released_network_answers_like_the_one_that_was_written(model, models, card):
-    released.write(model, "toy", card)
+    release.write(model, "toy", card)
     loaded = released.load("toy")
     expected = model.predict(IMAGES, verbose=0)
     assert len(set(expected.argmax(axis=1))) > 2
@@ -137,19 +138,19 @@ def test_a_released_network_answers_like_the_one_that_was_written(model, models,
 
 
 def test_equal_weights_give_equal_files(model, models, card):
-    first = {p.name: p.read_bytes() for p in released.write(model, "toy", card).iterdir()}
-    again = {p.name: p.read_bytes() for p in released.write(network(), "toy", card).iterdir()}
+    first = {p.name: p.read_bytes() for p in release.write(model, "toy", card).iterdir()}
+    again = {p.name: p.read_bytes() for p in release.write(network(), "toy", card).iterdir()}
     assert again == first
     assert sorted(first) == ["CARD.md", "card.json", "network.json", "weights.npz"]
     other = network()
     other.get_layer("logits").set_weights([np.ones((48, 8)), np.zeros(8)])
-    assert (released.write(other, "toy", card) / "weights.npz").read_bytes() != first["weights.npz"]
+    assert (release.write(other, "toy", card) / "weights.npz").read_bytes() != first["weights.npz"]
 
 
 def test_weights_are_halves_but_for_counters_and_what_is_too_large(model, models, card):
     large = network()
     large.get_layer("logits").set_weights([np.full((48, 8), 1e5), np.zeros(8)])
-    released.write(large, "toy", card)
+    release.write(large, "toy", card)
     with np.load(models / "toy" / "weights.npz", allow_pickle=False) as stored:
         dtypes = [stored[name].dtype for name in sorted(stored.files)]
     float16, float32 = np.float16, np.float32
@@ -159,7 +160,7 @@ def test_weights_are_halves_but_for_counters_and_what_is_too_large(model, models
 
 
 def test_the_card_names_the_files_by_their_hashes(model, models, card):
-    folder = released.write(model, "toy", card)
+    folder = release.write(model, "toy", card)
     for file, sha256 in released.card("toy")["sha256"].items():
         assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == sha256
         assert sha256 in (folder / "CARD.md").read_text()
@@ -178,7 +179,7 @@ def test_the_card_copies_the_records_and_nothing_else(card, records):
 def test_the_temperature_is_that_of_the_shifted_validation_set(outcome, data, records):
     unsure = {**outcome.logits, "shifted_validation": outcome.logits["test"] / 4}
     cards = [
-        released.describe(dataclasses.replace(outcome, logits=logits), data)
+        release.describe(dataclasses.replace(outcome, logits=logits), data)
         for logits in (outcome.logits, unsure)
     ]
     expected = calibration.fit_temperature(outcome.logits["test"], LABELS)
@@ -189,12 +190,12 @@ def test_the_temperature_is_that_of_the_shifted_validation_set(outcome, data, re
 
 def test_a_network_trained_anew_has_numbers_of_its_own(model, models, outcome, data, records):
     wrong = outcome.logits | {"test": np.roll(outcome.logits["test"], 1, axis=0)}
-    anew = released.describe(dataclasses.replace(outcome, logits=wrong), data)
+    anew = release.describe(dataclasses.replace(outcome, logits=wrong), data)
     right = (wrong["test"].argmax(axis=1) == data["test"].labels).mean()
     assert anew["metrics"]["test"]["value"] == pytest.approx(right) != 38 / 40
     assert "key" not in anew["metrics"]["test"]
     assert "medmnist_c" not in anew["metrics"]
-    assert "trained anew" in (released.write(model, "toy", anew) / "CARD.md").read_text()
+    assert "trained anew" in (release.write(model, "toy", anew) / "CARD.md").read_text()
 
 
 def test_the_card_tells_where_it_fails(card):
@@ -217,15 +218,15 @@ def test_the_card_tells_where_it_fails(card):
 
 def test_the_page_says_it_all(model, models, card):
     card["half_precision"] = {"set": "validation", "n": 40, "changed": 3}
-    text = (released.write(model, "toy", card) / "CARD.md").read_text()
+    text = (release.write(model, "toy", card) / "CARD.md").read_text()
     for part in (
         "**not for diagnosis**",
         "| test | 95.0 % | 80.0 to 99.0 % | 40 |",
         "another class",
         "3 of 40 validation images",
-        "platelet (60.0 % right",
+        "platelet (60.0 % correct",
         "most often taken for basophil",
-        "bubble (50.0 % right",
+        "bubble (50.0 % correct",
         "CC BY 4.0",
         "Acevedo",
         "MedMNIST v2",
@@ -236,7 +237,7 @@ def test_the_page_says_it_all(model, models, card):
         assert part in text, part
     training = {**card["training"], "source": "synthetic"}
     drawn = {**card, "training": training, "metrics": {}, "backbone": None}
-    text = (released.write(model, "toy", drawn) / "CARD.md").read_text()
+    text = (release.write(model, "toy", drawn) / "CARD.md").read_text()
     assert "Synthetic cells" in text
     assert "Acevedo" not in text
     assert "random weights" in text
@@ -247,58 +248,86 @@ def test_releasing_says_what_rounding_changed(model, models, outcome, data, reco
     sure = outcome.logits | {"validation": model.predict(data["validation"].images, verbose=0)}
     sure["validation"][:5] = np.roll(sure["validation"][:5], 1, axis=1)
     outcome = dataclasses.replace(outcome, logits=sure)
-    monkeypatch.setattr(run, "load_trained", lambda *given: model)
-    monkeypatch.setattr(run, "run", lambda *given: outcome)
-    released.release(recipes.fine_tuned(), data, "toy")
+    monkeypatch.setattr(release, "load_trained", lambda *given: model)
+    monkeypatch.setattr(release, "run", lambda *given: outcome)
+    release.release(recipes.fine_tuned(), data, "toy")
     half = released.card("toy")["half_precision"]
     assert half == {"set": "validation", "n": 40, "changed": 5}
 
 
-def test_the_command_releases_an_experiment(models, data, card, model, monkeypatch, capsys):
-    import helpers.data.sets
+def trained(monkeypatch, model, outcome, data) -> None:
+    """Let the command find the experiment trained."""
+    monkeypatch.setattr(release, "load_course_data", lambda: data)
+    monkeypatch.setattr(release, "load_trained", lambda *given: model)
+    monkeypatch.setattr(release, "run", lambda *given: outcome)
 
-    def released(experiment, given, name):
-        assert (experiment, given) == (recipes.fine_tuned(), data)
-        return released.write(model, name, card)
 
-    monkeypatch.setattr(helpers.data.sets, "load_course_data", lambda: data)
-    monkeypatch.setattr(released, "release", released)
-    assert released.main(["fine_tuned", "--as", "toy"]) == 0
+def test_the_command_releases_an_experiment(
+    models, data, outcome, records, model, monkeypatch, capsys
+):
+    trained(monkeypatch, model, outcome, data)
+    assert release.main(["fine_tuned", "--as", "toy"]) == 0
     assert "2 of 8 metrics" in capsys.readouterr().out
     assert released.names() == ["toy"]
-    assert released.main(["unheard_of", "--as", "toy"]) == 1
-    assert "There is no experiment 'unheard_of'" in capsys.readouterr().err
-    assert released.main(["fine_tuned", "--as", "../toy"]) == 1
-    assert "is no name for a released model" in capsys.readouterr().err
+    with pytest.raises(CourseError, match="There is no experiment 'unheard_of'"):
+        release.main(["unheard_of", "--as", "toy"])
+    with pytest.raises(CourseError, match="is no name for a released model"):
+        release.main(["fine_tuned", "--as", "../toy"])
+
+
+def test_no_model_is_replaced_unasked_or_by_one_of_other_images(
+    models, data, outcome, records, model, monkeypatch, capsys
+):
+    trained(monkeypatch, model, outcome, data)
+    release.main(["fine_tuned", "--as", "final"])
+    before = {file.name: file.read_bytes() for file in (models / "final").iterdir()}
+    with pytest.raises(SystemExit):
+        release.main(["fine_tuned"])
+    assert "--as" in capsys.readouterr().err
+    quick = dataclasses.replace(data, profile=course.PROFILES["quick"])
+    own = dataclasses.replace(data, source=Source("folder", "images of my-cells", True, "0"))
+    for other in (quick, own):
+        trained(monkeypatch, model, outcome, other)
+        with pytest.raises(CourseError, match=r"models/final holds .* under another name"):
+            release.main(["fine_tuned", "--as", "final"])
+    assert {file.name: file.read_bytes() for file in (models / "final").iterdir()} == before
+    assert release.main(["fine_tuned", "--as", "mine"]) == 0
+    assert released.names() == ["final", "mine"]
+
+
+def test_the_pages_in_git_are_those_of_their_cards():
+    for name in released.names():
+        page = (released.folder(name) / "CARD.md").read_text(encoding="utf-8")
+        assert page == release.page(released.card(name)), name
 
 
 def test_other_images_than_the_released_networks_train_one_of_their_own(
     model, models, card, data, monkeypatch, capsys
 ):
-    released.write(model, "fine_tuned", card)
+    release.write(model, "fine_tuned", card)
     asked = []
     monkeypatch.setattr(run, "load_trained", lambda *given: asked.append(given) or "new")
-    assert isinstance(released.load_or_train("fine_tuned", data), keras.Model)
+    assert isinstance(run.load_or_train("fine_tuned", data), keras.Model)
     assert "fine_tuned: released model" in capsys.readouterr().out
     assert asked == []
     drawn = dataclasses.replace(data, source=Source("synthetic", "synthetic cells", False, "0"))
     others = dataclasses.replace(data, class_names=("algae", "yeast"))
     for strange in (drawn, others):
-        assert released.load_or_train("fine_tuned", strange) == "new"
+        assert run.load_or_train("fine_tuned", strange) == "new"
         assert "fine_tuned: trained here on" in capsys.readouterr().out
     assert asked == [(recipes.fine_tuned(), drawn), (recipes.fine_tuned(), others)]
 
 
 def test_where_no_model_is_released_one_is_trained(models, data, monkeypatch, capsys):
     monkeypatch.setattr(run, "load_trained", lambda *given: "new")
-    assert released.load_or_train("fine_tuned", data) == "new"
+    assert run.load_or_train("fine_tuned", data) == "new"
     assert "fine_tuned: trained here on" in capsys.readouterr().out
 
 
 def test_an_unknown_name_lists_the_known_ones(model, models, card):
     with pytest.raises(CourseError, match=r"no released model 'final' .* none yet"):
         released.load()
-    released.write(model, "toy", card)
+    release.write(model, "toy", card)
     for name in ("final", "../models/toy", ""):
         with pytest.raises(CourseError, match=r"no released model .* ask for one of toy\."):
             released.load(name)
@@ -306,14 +335,14 @@ def test_an_unknown_name_lists_the_known_ones(model, models, card):
 
 @pytest.mark.parametrize("file", ["card.json", "weights.npz", "network.json"])
 def test_a_missing_file_is_named(file, model, models, card):
-    (released.write(model, "toy", card) / file).unlink()
+    (release.write(model, "toy", card) / file).unlink()
     with pytest.raises(CourseError, match=rf"{file} of the released model 'toy' cannot be read"):
         released.load("toy")
 
 
 @pytest.mark.parametrize("file", ["weights.npz", "network.json"])
 def test_an_altered_file_is_refused(file, model, models, card):
-    path = released.write(model, "toy", card) / file
+    path = release.write(model, "toy", card) / file
     content = bytearray(path.read_bytes())
     content[200] ^= 1
     path.write_bytes(content)
@@ -329,7 +358,7 @@ def pickled() -> bytes:
 
 @pytest.mark.parametrize("content", [b"no zip", b"PK\x03\x04", b"", pickled()])
 def test_weights_that_are_none_are_refused(content, model, models, card):
-    folder = released.write(model, "toy", card)
+    folder = release.write(model, "toy", card)
     (folder / "weights.npz").write_bytes(content)
     sign(folder)
     with pytest.raises(CourseError, match=r"'toy' cannot be loaded: weights.npz .* do not fit"):
@@ -337,12 +366,12 @@ def test_weights_that_are_none_are_refused(content, model, models, card):
 
 
 def test_what_does_not_fit_is_refused(model, models, card):
-    folder = released.write(model, "toy", card)
+    folder = release.write(model, "toy", card)
     edit_card(folder, class_names=["a", "b"])
     with pytest.raises(CourseError, match=r"returns \(None, 8\) instead of .* \(None, 2\)"):
         released.load("toy")
-    released.write(model, "toy", card)
-    other = released.write(network(5), "five", {**card, "class_names": list("abcde")})
+    release.write(model, "toy", card)
+    other = release.write(network(5), "five", {**card, "class_names": list("abcde")})
     (folder / "network.json").write_bytes((other / "network.json").read_bytes())
     sign(folder)
     with pytest.raises(CourseError, match="do not fit each other"):
@@ -363,7 +392,7 @@ def test_what_does_not_fit_is_refused(model, models, card):
     ],
 )
 def test_layers_that_are_not_kerass_own_are_refused(part, model, models, card):
-    path = released.write(model, "toy", card) / "network.json"
+    path = release.write(model, "toy", card) / "network.json"
     description = json.loads(path.read_text())
     description["config"]["layers"].insert(2, part)
     path.write_text(json.dumps(description))
@@ -372,24 +401,31 @@ def test_layers_that_are_not_kerass_own_are_refused(part, model, models, card):
         released.load("toy")
     own = network(8, layers.Lambda(lambda x: x, output_shape=(4, 4, 3), name="own"))
     with pytest.raises(CourseError, match=r"layer own .* holds code of its own"):
-        released.write(own, "own", card)
+        release.write(own, "own", card)
     assert released.names() == ["toy"]
 
 
 def test_a_damaged_card_is_refused(model, models, card):
-    folder = released.write(model, "toy", card)
+    folder = release.write(model, "toy", card)
     whole = json.loads((folder / "card.json").read_text())
     without = [json.dumps({k: v for k, v in whole.items() if k != key}) for key in NEEDED]
     wrong = json.dumps({**whole, "temperature": 0})
-    for text in ("", "[]", *without, wrong):
+    networks_own = whole["experiment"]
+    deeper = [
+        json.dumps({**whole, "experiment": {k: v for k, v in networks_own.items() if k != key}})
+        for key in ("augmentation", "learning_rate", "name")
+    ]
+    for text in ("", "[]", *without, wrong, *deeper, "[" * 100_000):
         (folder / "card.json").write_text(text)
         with pytest.raises(CourseError, match=r"card.json of the released model 'toy' is no"):
             released.load("toy")
 
 
 def test_a_description_that_is_none_is_refused(model, models, card):
-    path = released.write(model, "toy", card) / "network.json"
-    for text in ("", "[]", '{"class_name": "Dense", "module": "keras.layers"}'):
+    path = release.write(model, "toy", card) / "network.json"
+    nested = '{"a":' * 400 + "1" + "}" * 400
+    none = ("", "[]", '{"class_name": "Dense", "module": "keras.layers"}', "[" * 10**5, nested)
+    for text in none:
         path.write_text(text)
         sign(path.parent)
         with pytest.raises(CourseError, match="'toy' cannot be loaded"):
@@ -397,13 +433,13 @@ def test_a_description_that_is_none_is_refused(model, models, card):
 
 
 def test_too_large_a_model_is_refused_before_anything_is_written(model, models, card, monkeypatch):
-    monkeypatch.setattr(released, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(release, "LARGEST_BYTES", 1000)
     with pytest.raises(CourseError, match=r"'toy' would have .* MB, more than"):
-        released.write(model, "toy", card)
+        release.write(model, "toy", card)
     assert released.names() == []
 
 
 def test_the_weights_bear_no_date(model, models, card):
-    with zipfile.ZipFile(released.write(model, "toy", card) / "weights.npz") as archive:
+    with zipfile.ZipFile(release.write(model, "toy", card) / "weights.npz") as archive:
         assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert {member.create_system for member in archive.infolist()} == {3}

@@ -1,5 +1,6 @@
 """submission.zip: the same bytes for equal weights, and the network's own predictions elsewhere."""
 
+import dataclasses
 import hashlib
 import importlib.util
 import io
@@ -17,6 +18,7 @@ from helpers.commands import isolated, submission
 from helpers.commands.submission import write_submission
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES
+from helpers.models import released
 from helpers.training import recipes, run
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (35, 96, 96, 3), dtype=np.uint8)
@@ -133,7 +135,7 @@ def test_settings_unknown_to_earlier_versions_of_keras_are_left_out(model, tmp_p
     backbone = description["config"]["layers"][1]["config"]
     batch_norm = next(x for x in backbone["layers"] if x["class_name"] == "BatchNormalization")
     assert batch_norm["config"]["epsilon"] == 0.1
-    assert not any(f'"{name}"' in json.dumps(description) for name in submission.LATER_SETTINGS)
+    assert not any(f'"{name}"' in json.dumps(description) for name in released.LATER_SETTINGS)
     assert "compile_config" not in description
 
 
@@ -154,7 +156,7 @@ def test_layers_with_code_of_their_own_are_refused(layer, tmp_path):
 
 
 def test_other_shapes_views_and_sizes_are_refused(model, tmp_path, monkeypatch):
-    with pytest.raises(CourseError, match=r"returns \(None, 5\), but a submission"):
+    with pytest.raises(CourseError, match=r"returns \(None, 5\) instead of"):
         write_submission(network(classes=5), tmp_path / "submission.zip")
     with pytest.raises(CourseError, match="4 views"):
         write_submission(model, tmp_path / "submission.zip", views=4)
@@ -165,42 +167,38 @@ def test_other_shapes_views_and_sizes_are_refused(model, tmp_path, monkeypatch):
 
 
 def test_the_command_writes_a_trained_experiment(model, tmp_path, monkeypatch, capsys):
-    import helpers.data.sets
-
     asked = []
-    monkeypatch.setattr(helpers.data.sets, "load_course_data", lambda: "data")
+    monkeypatch.setattr(submission, "load_course_data", lambda: "data")
     monkeypatch.setattr(run, "load_trained", lambda *given: asked.append(given) or model)
     path = tmp_path / "submission.zip"
     assert submission.main(["fine_tuned", "--views", "8", "--to", str(path)]) == 0
     assert asked == [(recipes.fine_tuned(), "data")]
     with zipfile.ZipFile(path) as archive:
         assert "\nVIEWS = 8\n" in archive.read("model.py").decode()
-    assert submission.main(["unheard_of", "--to", str(path)]) == 1
-    assert "There is no experiment 'unheard_of'" in capsys.readouterr().err
+    with pytest.raises(CourseError, match="There is no experiment 'unheard_of'"):
+        submission.main(["unheard_of", "--to", str(path)])
 
 
 def test_without_an_experiment_the_command_packs_the_released_model(
     model, tmp_path, monkeypatch, capsys
 ):
-    import helpers.data.sets
-    from helpers.models import released
-
     def never(*_):
         raise AssertionError("a released model needs neither photographs nor training")
 
-    monkeypatch.setattr(helpers.data.sets, "load_course_data", never)
+    monkeypatch.setattr(submission, "load_course_data", never)
     monkeypatch.setattr(run, "load_trained", never)
     monkeypatch.setattr(course, "root", lambda: tmp_path)
-    assert submission.main([]) == 1
-    assert "There is no released model 'final'" in capsys.readouterr().err
+    with pytest.raises(CourseError, match="There is no released model 'final'"):
+        submission.main([])
     card = {
         "class_names": list(CLASS_NAMES),
         "temperature": 1.0,
-        "experiment": {"name": "toy"},
+        "experiment": dataclasses.asdict(recipes.fine_tuned()),
+        "backbone": None,
     }
     (tmp_path / "models" / "final").mkdir(parents=True)
-    halves = submission.weights_file([w.astype(np.float16) for w in model.get_weights()])
-    files = {"network.json": submission.network_file(model), "weights.npz": halves}
+    halves = released.weights_file([w.astype(np.float16) for w in model.get_weights()])
+    files = {"network.json": released.network_file(model), "weights.npz": halves}
     card["sha256"] = {f: hashlib.sha256(content).hexdigest() for f, content in files.items()}
     for name, content in {**files, "card.json": json.dumps(card).encode()}.items():
         (tmp_path / "models" / "final" / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""Names the cells on photographs of your own, with a released model (see helpers.models.released).
+"""Names the cells on photographs of your own, with a released model (`models.released`).
 
 PATH is an image file, or a folder that is searched for images, its folders too. Each image should
 show one cell in its centre. It is cropped to its central square and resized to 96 px. PBC
@@ -30,7 +30,6 @@ from tqdm import tqdm
 from helpers.course import CourseError, printable, stop_printing
 from helpers.data import reading
 from helpers.data.downloads import progress_bar
-from helpers.evaluation import calibration
 from helpers.figures import style
 from helpers.files import replaced
 from helpers.models import released
@@ -41,9 +40,8 @@ CAUTION = "For teaching, not for diagnosis."
 # the second acquisition have other sizes.
 PBC_SIZES = {(360, 363), (208, 208)}
 
-# The network always sees this many pictures, the last batch filled up with black ones: the same
-# arithmetic for each image, however many are asked for.
-BATCH = 64
+# Images that are read before the network is asked; no more are held at once.
+BATCH = released.BATCH
 
 # More images than this go to a CSV even if none is asked for.
 FEW = 20
@@ -56,28 +54,6 @@ SHEET_NOTE = {"Title": "Contact sheet of python -m helpers predict", "Software":
 
 # A contact sheet shows the first so many.
 SHEET_IMAGES = 96
-
-
-def classify(model: keras.Model, images: np.ndarray, temperature: float) -> np.ndarray:
-    """Return the calibrated probability of each class for each image.
-
-    An image's probabilities do not depend on the images beside it.
-
-    Args:
-        model: takes images in 0-255, returns logits, as `release.load` returns it.
-        images: uint8 (N, 96, 96, 3), RGB.
-        temperature: by which logits are divided: `release.card(name)["temperature"]`.
-
-    Returns:
-        float32 (N, classes), each row of sum 1.
-    """
-    logits = np.empty((len(images), model.output_shape[-1]), np.float32)
-    for start in range(0, len(images), BATCH):
-        part = images[start : start + BATCH]
-        batch = np.zeros((BATCH, *images.shape[1:]), np.float32)
-        batch[: len(part)] = part
-        logits[start : start + BATCH] = model.predict_on_batch(batch)[: len(part)]
-    return calibration.softmax(logits, temperature).astype(np.float32)
 
 
 def read_image(path: Path, pbc: bool = False) -> np.ndarray:
@@ -184,7 +160,8 @@ def _predictions(
                     tqdm.write(str(error), file=sys.stderr)
                 bar.update()
             if images:
-                probabilities = classify(model, np.stack(list(images.values())), temperature)
+                batch = np.stack(list(images.values()))
+                probabilities = released.classify(model, batch, temperature)
                 yield from zip(images, images.values(), probabilities, strict=True)
 
 
@@ -321,8 +298,8 @@ def main(arguments: list[str] | None = None) -> int:
     card, model = released.card(options.model), released.load(options.model)
     class_names = card["class_names"]
     note = (
-        f"Model {options.model}: {released.recipe(card)}. It calls whatever it is shown one of its "
-        f"{len(class_names)} classes. {CAUTION}"
+        f"Model {options.model}: {released.summary(card)}. It calls whatever it is shown one of "
+        f"its {len(class_names)} classes. {CAUTION}"
     )
     _say(note)
     found, first = {}, []

@@ -1,9 +1,12 @@
 """Batch normalisation that costs less on a CPU: the same numbers from fewer passes over the maps.
 
 Keras composes it of several operations, each of which reads and writes whole feature maps. `make
-bench` compares both ways.
+bench` says what this saves. It changes the classes of layers and reads what Keras keeps to itself:
+BLOODCELLS_FUSED_BATCH_NORM=0 switches it off, and a Keras that is built otherwise trains as it is.
 """
 
+import os
+import warnings
 import weakref
 
 import keras
@@ -11,6 +14,8 @@ import tensorflow as tf
 from keras import layers
 
 from helpers.models.networks import leaves
+
+SWITCH = "BLOODCELLS_FUSED_BATCH_NORM"
 
 
 def fuse(backbone: keras.Model) -> None:
@@ -23,10 +28,19 @@ def fuse(backbone: keras.Model) -> None:
     can be exchanged with the plain network. A description of the network would name this module:
     save no models.
     """
-    for layer in leaves(backbone):
-        if type(layer) is not layers.BatchNormalization:
-            continue
-        convolution = None if layer.trainable else _convolution_before(layer)
+    if os.environ.get(SWITCH, "1") == "0":
+        return
+    norms = [layer for layer in leaves(backbone) if type(layer) is layers.BatchNormalization]
+    try:
+        convolutions = [None if norm.trainable else _convolution_before(norm) for norm in norms]
+    except AttributeError as error:
+        warnings.warn(
+            f"Batch normalisation is not fused with Keras {keras.__version__} ({error}): "
+            f"trainings take longer; {SWITCH}=0 silences this.",
+            stacklevel=2,
+        )
+        return
+    for layer, convolution in zip(norms, convolutions, strict=True):
         if convolution is None:
             layer.__class__ = _Fused
         else:

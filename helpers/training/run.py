@@ -19,8 +19,8 @@ from helpers.data.photographs import IMAGE_SIZE, ImageSet
 from helpers.data.sets import CourseData
 from helpers.evaluation.machine import provenance
 from helpers.files import replaced, short_hash
-from helpers.models import fused_batch_norm, networks, weights
-from helpers.training import loop
+from helpers.models import fused_batch_norm, networks, released, weights
+from helpers.training import loop, recipes
 from helpers.training.experiment import CACHE_VERSION, Experiment, budget, identity
 
 FROM_SCRATCH = {"small_cnn": networks.small_cnn, "vgg_like": networks.vgg_like}
@@ -104,6 +104,26 @@ def load_trained(experiment: Experiment, data: CourseData) -> keras.Model:
     model = _classifier(experiment, classes)
     networks.transfer_head(head, model)
     return model
+
+
+def load_or_train(name: str, data: CourseData) -> keras.Model:
+    """Return the released model of that name, or on other images the experiment of that name.
+
+    To synthetic cells, and to classes of your own, the released network is a stranger: there the
+    experiment is trained on `data`, or loaded from the cache. Which of the two, is printed.
+
+    Args:
+        name: of a released model and of an experiment (`recipes.find`).
+        data: the images the network is to judge.
+    """
+    # In Colab the package comes without the released models.
+    card = released.card(name) if name in released.names() else None
+    is_ours = card and list(data.class_names) == card["class_names"]
+    if is_ours and data.source.are_photographs:
+        print(f"{name}: released model, trained on photographs ({card['training']['source']})")
+        return released.load(name)
+    print(f"{name}: trained here on {data.source.caption}, profile {data.profile.name}")
+    return load_trained(recipes.find(name), data)
 
 
 def features(network: str, data: CourseData, name: str, image_size: int = IMAGE_SIZE) -> np.ndarray:

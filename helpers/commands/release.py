@@ -1,0 +1,406 @@
+"""Makes a released model of a trained experiment (see `models.released`).
+
+Command:
+    COURSE_PROFILE=full python -m helpers release EXPERIMENT --as NAME
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import re
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from helpers.changes import shifts
+from helpers.course import CourseError
+from helpers.data.sets import SHIFT_SEEDS, CourseData, load_course_data
+from helpers.evaluation import calibration, metrics, records
+from helpers.files import replaced
+from helpers.models import backbones, networks, released
+from helpers.training import recipes
+from helpers.training.experiment import Experiment
+from helpers.training.run import Outcome, load_trained, run
+
+CARD_PAGE = "CARD.md"
+LARGEST_BYTES = 20 * 10**6
+
+# Image sets by the names of their records, in the order of the card.
+TITLES = {
+    "validation": "validation",
+    "shifted_validation": "shifted validation",
+    "test": "test",
+    "shifted_test": "shifted test",
+    "shifted_test_seen": "shifted test: only changes like those of training",
+    "shifted_test_unseen": "shifted test: with changes never trained on",
+    "second_acquisition": "second acquisition",
+    "medmnist_c": "MedMNIST-C",
+}
+CHOSEN_ON = ("validation", "shifted_validation")
+FITTED_ON = "shifted_validation"
+
+# Of everything that goes wrong, so many of the worst are named.
+WORST = 3
+
+
+def release(experiment: Experiment, data: CourseData, name: str) -> Path:
+    """Write a trained experiment as a released model, trained first if it is not cached.
+
+    Args:
+        experiment: what to release.
+        data: what it is trained and judged on.
+        name: of the released model. One that is there already is replaced only by a model of the
+            same profile and source.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        CourseError: if the name will not do or belongs to another model; see `write`.
+    """
+    _check_name(name, data)
+    model, outcome = load_trained(experiment, data), run(experiment, data)
+    card = describe(outcome, data)
+    stored = released.assembled(
+        released.network_file(model), released.half_weights_file(model), len(data.class_names)
+    )
+    now = networks.predict_logits(stored, data["validation"].images).argmax(axis=1)
+    changed = int((now != outcome.logits["validation"].argmax(axis=1)).sum())
+    card["half_precision"] = {"set": "validation", "n": len(now), "changed": changed}
+    return write(model, name, card)
+
+
+def describe(outcome: Outcome, data: CourseData) -> dict:
+    """Return all that a card says of an outcome but the files; metrics are copied from its records.
+
+    The temperature is fitted on the shifted validation set, so that a probability is honest on
+    photographs that look otherwise than the training's.
+    """
+    labels = data[FITTED_ON].labels
+    measured = _records(outcome, data)
+    return {
+        "class_names": list(data.class_names),
+        "temperature": calibration.fit_temperature(outcome.logits[FITTED_ON], labels),
+        "temperature_from": {"set": FITTED_ON, "n": len(labels)},
+        "experiment": dataclasses.asdict(outcome.experiment),
+        "training": {
+            "profile": data.profile.name,
+            "source": data.source.name,
+            "source_checksum": data.source.checksum,
+            "split": data.fingerprint,
+            "train_images": outcome.train_images,
+            "epochs": outcome.epochs,
+            "best_epoch": outcome.best_epoch,
+            "stopped_by": outcome.stopped_by,
+            "revision": outcome.provenance["revision"],
+        },
+        "backbone": _backbone(outcome.experiment.network),
+        "metrics": {name: measured[name] for name in TITLES if name in measured},
+        "failures": _failures(outcome, data, measured),
+    }
+
+
+def write(model, name: str, card: dict) -> Path:
+    """Write a model's four files; a model of that name is replaced.
+
+    Args:
+        model: takes (N, 96, 96, 3) in 0-255, returns logits; made of Keras' own layers only.
+        name: of the folder: small letters, digits and underscores.
+        card: as `describe` returns it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CourseError: if the network will not do, or the files have more than 20 MB.
+    """
+    files = {
+        released.NETWORK: released.network_file(model),
+        released.WEIGHTS: released.half_weights_file(model),
+    }
+    sha256 = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+    card = {"name": name, **card, "sha256": sha256, "bytes": len(files[released.WEIGHTS])}
+    # The card comes last: until it is there, its SHA-256 tells that the release is not whole.
+    files |= {
+        CARD_PAGE: page(card).encode(),
+        released.CARD: json.dumps(card, indent=1).encode() + b"\n",
+    }
+    size = sum(map(len, files.values()))
+    if size > LARGEST_BYTES:
+        raise CourseError(
+            f"The released model {name!r} would have {size / 1e6:.0f} MB, more than "
+            f"{LARGEST_BYTES / 1e6:.0f}: release a smaller network."
+        )
+    for file, content in files.items():
+        with replaced(released.folder(name) / file) as temporary:
+            temporary.write_bytes(content)
+    return released.folder(name)
+
+
+def _check_name(name: str, data: CourseData) -> None:
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise CourseError(
+            f"{name!r} is no name for a released model: use small letters, digits and underscores."
+        )
+    if name not in released.names():
+        return
+    training = released.card(name)["training"]
+    if (training["profile"], training["source"]) != (data.profile.name, data.source.name):
+        raise CourseError(
+            f"models/{name} holds a model of the {training['profile']} profile, trained on the "
+            f"source {training['source']}: release this one (profile {data.profile.name}, source "
+            f"{data.source.name}) under another name with --as."
+        )
+
+
+def _backbone(network: str) -> dict | None:
+    """Return title and origin of a backbone's ImageNet weights; None for a network without any."""
+    if network not in backbones.BACKBONES:
+        return None
+    backbone = backbones.BACKBONES[network]
+    # As the packages' LICENSE files say. Of the others this course knows no more than the host.
+    licence = "Apache-2.0" if network in backbones.LITES else "as its publisher names it"
+    return {"title": backbone.title, "weights_from": backbone.weights_from, "licence": licence}
+
+
+def _records(outcome: Outcome, data: CourseData) -> dict[str, dict]:
+    """Return "key", "value", "interval" and "n" of an outcome's records, by what they are of.
+
+    Where the records are of another training of the same experiment, the outcome's own accuracies,
+    without keys.
+    """
+    run_name = outcome.experiment.run_name
+    kept = ("key", "value", "interval", "n")
+    recorded = {
+        entry["key"].removeprefix(f"{run_name}/").removesuffix("/accuracy"): {
+            name: entry[name] for name in kept
+        }
+        for entry in records.read(data.source)
+        if entry["key"].startswith(f"{run_name}/") and entry["key"].endswith("/accuracy")
+    }
+    own = {
+        name: metrics.accuracy(data[name].labels, logits) for name, logits in outcome.logits.items()
+    }
+    shared = recorded.keys() & own.keys()
+    if all(abs(recorded[name]["value"] - own[name].value) <= 1e-9 for name in shared):
+        return recorded
+    return {name: _entry(estimate) for name, estimate in own.items()}
+
+
+def _entry(estimate: metrics.Estimate) -> dict:
+    return {
+        "value": estimate.value,
+        "interval": [estimate.low, estimate.high],
+        "n": estimate.n,
+    }
+
+
+def _failures(outcome: Outcome, data: CourseData, measured: dict[str, dict]) -> dict:
+    """Return the worst classes, kinds of change and corruptions, each worst first."""
+    logits, shifted = outcome.logits, "shifted_test"
+    classes = {
+        name: _worst_classes(data[name].labels, logits[name], data.class_names)
+        for name in ("test", shifted)
+        if name in logits
+    }
+    changes = []
+    if shifted in logits:
+        correct = logits[shifted].argmax(axis=1) == data[shifted].labels
+        changes = _worst_changes(correct, shifts.chains(len(correct), SHIFT_SEEDS[shifted]))
+    corruptions = [
+        {"name": name.removeprefix("medmnist_c/"), **record}
+        for name, record in measured.items()
+        if name.startswith("medmnist_c/")
+    ]
+    return {"classes": classes, "changes": changes, "corruptions": _worst(corruptions)}
+
+
+def _worst_classes(labels: np.ndarray, logits: np.ndarray, class_names: tuple) -> list[dict]:
+    predicted, found = logits.argmax(axis=1), []
+    for label in np.unique(labels):
+        answers = predicted[labels == label]
+        wrong = np.bincount(answers[answers != label], minlength=len(class_names))
+        taken_for = class_names[wrong.argmax()] if wrong.any() else None
+        found.append({**_named(class_names[label], answers == label), "taken_for": taken_for})
+    return _worst(found)
+
+
+def _worst_changes(correct: np.ndarray, chains: list[tuple[str, ...]]) -> list[dict]:
+    kinds = sorted({kind for chain in chains for kind in chain})
+    return _worst([_named(kind, correct[[kind in chain for chain in chains]]) for kind in kinds])
+
+
+def _named(name: str, correct: np.ndarray) -> dict:
+    return {"name": name, **_entry(metrics.share(correct))}
+
+
+def _worst(found: list[dict]) -> list[dict]:
+    return sorted(found, key=lambda entry: entry["value"])[:WORST]
+
+
+# --- the card as a page ---------------------------------------------------------------------------
+
+PAGE = Template("""\
+# The released model `$name`
+
+$summary.
+
+## Use
+
+For teaching, **not for diagnosis**. It knows $count classes ($classes) and calls whatever it is
+shown one of them.
+
+```python
+from helpers.models import released
+
+model = released.load("$name")  # images (N, 96, 96, 3) in 0-255 in, logits out
+```
+
+`python -m helpers predict PHOTOGRAPH --model $name` names the cell on a photograph. Its
+probabilities are those of logits divided by a temperature of $temperature, fitted on the
+$fitted_n images of the $fitted_on set: they are meant to be honest on other people's photographs,
+and may be too modest on photographs like the training's.
+
+## How good it is
+
+$metrics
+
+## Where it fails
+
+$failures
+
+## Data
+
+$data
+
+## Training
+
+$begin Trained on $train_images images per epoch for $epochs epochs (stopped by: $stopped_by), the
+weights of epoch $best_epoch kept; profile $profile, source $source, revision $revision. What each
+setting means: `helpers/training/experiment.py`.
+
+| setting | value |
+|---|---|
+$settings
+
+## Files
+
+SHA-256 (the weights are float16, $megabytes MB):
+
+$files
+""")
+
+PBC = """\
+Photographs of the Barcelona peripheral-blood-cell set (PBC), as BloodMNIST uses them: the central
+200 x 200 pixels of each. Both are published under CC BY 4.0.
+
+- A. Acevedo et al. 2020, *A dataset of microscopic peripheral blood cell images for development of
+  automatic recognition systems*, Data in Brief 30:105474.
+- J. Yang et al. 2023, *MedMNIST v2: a large-scale lightweight benchmark for 2D and 3D biomedical
+  image classification*, Scientific Data 10:41."""
+DATA = {
+    "synthetic": "**Synthetic cells**, made by this course (`helpers/data/synthetic.py`, MIT), no "
+    "photographs.",
+    "folder": "Images of a folder of the trainer's own; their licence is the trainer's to name.",
+}
+
+
+def page(card: dict) -> str:
+    """Return CARD.md: all of it comes from the card."""
+    fitted, training = card["temperature_from"], card["training"]
+    settings, before = card["experiment"], card["experiment"]["starts_from"]
+    shown = settings | {"starts_from": before and before["name"]}
+    return PAGE.substitute(
+        training,
+        name=card["name"],
+        summary=released.summary(card),
+        count=len(card["class_names"]),
+        classes=", ".join(card["class_names"]),
+        temperature=f"{card['temperature']:.3f}",
+        fitted_n=f"{fitted['n']:,}",
+        fitted_on=TITLES[fitted["set"]],
+        metrics=_metrics_text(card),
+        failures=_failures_text(card["failures"]),
+        data=DATA.get(training["source"], PBC),
+        begin=_beginning(card["backbone"], before),
+        train_images=f"{training['train_images']:,}",
+        settings="\n".join(f"| {key} | {value} |" for key, value in shown.items()),
+        megabytes=f"{card['bytes'] / 1e6:.1f}",
+        files="\n".join(f"- `{file}`: `{value}`" for file, value in card["sha256"].items()),
+    )
+
+
+def _metrics_text(card: dict) -> str:
+    if not card["metrics"]:
+        return "Nothing was recorded of it."
+    rows = [
+        f"| {TITLES[name]}{' (chose the model)' if name in CHOSEN_ON else ''} | {_cells(found)} |"
+        for name, found in card["metrics"].items()
+    ]
+    notes = "Each number is a record of this course, named in `card.json`."
+    if not all("key" in found for found in card["metrics"].values()):
+        notes = (
+            "The network was trained anew for this release: the numbers are its own, and the "
+            "records of the first training differ from them by what a repetition may."
+        )
+    if half := card.get("half_precision"):
+        notes += (
+            f" They were measured before the weights were rounded to float16, which gives "
+            f"{half['changed']:,} of {half['n']:,} {TITLES[half['set']]} images another class."
+        )
+    head = ["| images | accuracy | 95 % interval | n |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows, "", notes])
+
+
+def _failures_text(failures: dict) -> str:
+    parts = [
+        f"Classes it misses most on the {TITLES[name]}: " + ", ".join(map(_accuracy_of, classes))
+        for name, classes in failures["classes"].items()
+    ]
+    listed = {
+        "Changes of the shifted test it stands worst, each among others on an image": "changes",
+        "Corruptions of MedMNIST-C it stands worst": "corruptions",
+    }
+    for title, kind in listed.items():
+        if failures[kind]:
+            parts.append(f"{title}: " + ", ".join(map(_accuracy_of, failures[kind])))
+    return "\n".join(f"- {part}." for part in parts) or "It was not looked into."
+
+
+def _accuracy_of(found: dict) -> str:
+    value, interval, n = _cells(found).split(" | ")
+    other = found.get("taken_for")
+    taken_for = f", most often taken for {other}" if other else ""
+    return f"{found['name'].replace('_', ' ')} ({value} correct, {interval}, n = {n}{taken_for})"
+
+
+def _cells(found: dict) -> str:
+    low, high = found["interval"]
+    return f"{100 * found['value']:.1f} % | {100 * low:.1f} to {100 * high:.1f} % | {found['n']:,}"
+
+
+def _beginning(backbone: dict | None, before: dict | None) -> str:
+    text = "It began from random weights."
+    if backbone:
+        text = (
+            f"It began from {backbone['title']}'s ImageNet weights ({backbone['weights_from']}; "
+            f"licence: {backbone['licence']}) and changed them."
+        )
+    if before:
+        text += f" This is the last part of its training, after that of `{before['name']}`."
+    return text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read the command line and release an experiment; 0 if its files are written."""
+    parser = argparse.ArgumentParser(description="Release a trained experiment as a model.")
+    parser.add_argument("experiment", help="a name that `python -m helpers train list` prints")
+    parser.add_argument("--as", dest="name", required=True, help="name of the released model")
+    options = parser.parse_args(arguments)
+    folder = release(recipes.find(options.experiment), load_course_data(), options.name)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    recorded = len(released.card(options.name)["metrics"])
+    print(f"{folder} written, {size / 1e6:.1f} MB, with {recorded} of {len(TITLES)} metrics.")
+    return 0

@@ -1,6 +1,12 @@
 import ast
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 import tomllib
+from types import SimpleNamespace
 
 import jupytext
 import nbformat
@@ -8,7 +14,9 @@ import pytest
 
 from helpers import course
 from helpers.commands import notebooks
+from helpers.data.photographs import Source
 
+SOURCE = Source("synthetic", "synthetic cells", False, "0")
 NAMES = [
     "01_inspect",
     "02_clean",
@@ -46,7 +54,7 @@ def test_both_halves_of_a_pair_hold_the_same_cells(path):
         (cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in actual.cells
     ] == [
         (cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in expected.cells
-    ], f"run `make pair`: {path.stem}.ipynb differs from its .py"
+    ], f"run `make pair`, which loses nothing: {path.stem}.ipynb differs from its .py"
 
 
 @EVERY
@@ -61,9 +69,7 @@ def test_stored_outputs_are_of_the_helpers_recipes(path):
 
 def test_a_raised_recipe_makes_stored_outputs_stale(monkeypatch):
     before = notebooks.made_with()
-    monkeypatch.setattr(
-        "helpers.training.experiment.CACHE_VERSION", before["experiment_recipe"] + 1
-    )
+    monkeypatch.setattr(notebooks, "CACHE_VERSION", before["experiment_recipe"] + 1)
     assert notebooks.made_with() != before
 
 
@@ -81,6 +87,188 @@ def test_pairing_notices_a_changed_cell_and_keeps_the_others(tmp_path):
     again = nbformat.read(target, as_version=4)
     assert [len(cell.outputs) for cell in again.cells] == [1, 0]
     assert jupytext.reads(source.read_text(), "py:percent").cells[1].source == "2 + 3"
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """Return a .py with three cells, paired, each with an output."""
+    path = tmp_path / "01_toy.py"
+    path.write_text(
+        "# ---\n# jupyter:\n#   jupytext:\n#     formats: ipynb,py:percent\n# ---\n\n"
+        '# %% [markdown]\n# # Title\n\n# %% tags=["keep"]\n1 + 1\n\n# %%\n2 + 2\n'
+    )
+    notebooks.pair(path)
+    notebook = stored(path)
+    for cell, answer in zip(notebook.cells[1:], "24", strict=True):
+        cell.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": answer})]
+    nbformat.write(notebook, path.with_suffix(".ipynb"))
+    return path
+
+
+def edited_elsewhere(path, change) -> bytes:
+    """Change a stored notebook as another editor does; return the file's content."""
+    notebook = stored(path)
+    change(notebook)
+    target = path.with_suffix(".ipynb")
+    nbformat.write(notebook, target)
+    return target.read_bytes()
+
+
+def change_text(notebook):
+    notebook.cells[2].source = "2 + 5"
+
+
+def add_cell(notebook):
+    notebook.cells.append(nbformat.v4.new_code_cell("mine"))
+
+
+def remove_cell(notebook):
+    del notebook.cells[1]
+
+
+def move_cell(notebook):
+    notebook.cells.reverse()
+
+
+def drop_ids(notebook):  # as Colab does
+    change_text(notebook)
+    notebook.nbformat_minor = 4
+    for cell in notebook.cells:
+        cell.metadata.id = cell.pop("id")
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (change_text, "in cell 3 after"),
+        (add_cell, "in cell 4 after"),
+        (remove_cell, "by removing or moving cells"),
+        (move_cell, "by removing or moving cells"),
+        (drop_ids, "in cell 3 after"),
+    ],
+)
+def test_an_edit_of_the_ipynb_is_never_lost(toy, change, where):
+    content = edited_elsewhere(toy, change)
+    for command in (notebooks.pair, notebooks.refuse_edited):
+        with pytest.raises(course.CourseError, match=f"{where}.* notebooks take 01_toy"):
+            command(toy)
+    assert toy.with_suffix(".ipynb").read_bytes() == content
+    expected = [cell.source for cell in stored(toy).cells]
+    notebooks.take(toy)
+    assert [cell.source for cell in notebooks.from_python(toy).cells] == expected
+    assert notebooks.edits(toy) == ""
+    notebooks.pair(toy)
+    assert [cell.source for cell in stored(toy).cells] == expected
+
+
+def test_taking_an_edit_over_keeps_header_tags_and_outputs_of_other_cells(toy):
+    before = toy.read_text()
+    edited_elsewhere(toy, change_text)
+    notebooks.take(toy)
+    assert toy.read_text() == before.replace("2 + 2", "2 + 5")
+    assert [len(cell.outputs) for cell in code_cells(stored(toy))] == [1, 0]
+
+
+def test_edits_on_both_sides_are_left_to_the_reader(toy):
+    content = edited_elsewhere(toy, change_text)
+    toy.write_text(toy.read_text().replace("1 + 1", "1 + 3"))
+    text = toy.read_text()
+    with pytest.raises(course.CourseError, match=r"Both 01_toy\.py and 01_toy\.ipynb were edited"):
+        notebooks.take(toy)
+    assert (toy.read_text(), toy.with_suffix(".ipynb").read_bytes()) == (text, content)
+
+
+def test_an_edit_that_the_py_holds_too_is_none(toy):
+    edited_elsewhere(toy, change_text)
+    toy.write_text(toy.read_text().replace("2 + 2", "2 + 5"))
+    notebooks.pair(toy)
+    assert [len(cell.outputs) for cell in code_cells(stored(toy))] == [1, 0]
+
+
+def test_storing_refuses_before_anything_runs(toy, monkeypatch):
+    content = edited_elsewhere(toy, change_text)
+    monkeypatch.setattr(notebooks, "load_photographs", lambda: pytest.fail("images were loaded"))
+    with pytest.raises(course.CourseError, match="in cell 3"):
+        notebooks.execute_all([toy], store=True)
+    assert toy.with_suffix(".ipynb").read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"cells": 3}', b"[]", b"\xff\xfe", b'{"nbf'])
+def test_a_damaged_notebook_is_one_sentence(toy, content):
+    toy.with_suffix(".ipynb").write_bytes(content)
+    with pytest.raises(course.CourseError, match=r"01_toy\.ipynb is no notebook that can be read"):
+        notebooks.pair(toy)
+    assert toy.with_suffix(".ipynb").read_bytes() == content
+
+
+@EVERY
+def test_jupytext_writes_a_notebook_back_as_it_is(path):
+    text = path.read_text(encoding="utf-8")
+    body = jupytext.writes(jupytext.read(path), "py:percent")
+    assert body.partition("\n# ---\n")[2] == text.partition("\n# ---\n")[2]
+
+
+NOISE = """WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
+I0000 00:00:1795703988.286753   12160 cudart_stub.cc:31] Could not find cuda drivers on your machine
+2026-11-26 14:00:01.123456: I tensorflow/core/platform/cpu_feature_guard.cc:210] This TensorFlow
+To enable the following instructions: AVX2 FMA, in other operations, rebuild TensorFlow
+"""
+
+
+def test_tensorflows_notes_are_dropped_and_warnings_stay():
+    texts = [NOISE, NOISE + "UserWarning: mine\n", "UserWarning: mine\n"]
+    outputs = [nbformat.v4.new_output("stream", name="stderr", text=text) for text in texts]
+    cell = nbformat.v4.new_code_cell("", outputs=outputs)
+    cleaned, _ = notebooks.DropNoise().preprocess_cell(cell, {}, 0)
+    assert [output.text for output in cleaned.outputs] == ["UserWarning: mine\n"] * 2
+
+
+def test_each_notebook_runs_in_a_kernel_of_its_own_and_its_memory_is_told(tmp_path):
+    code = "import os\nkept = bytearray(300_000_000)\nprint(os.getpid())"
+    path = tmp_path / "01_toy.py"
+    path.write_text(f"# %%\n{code}\n")
+    runs = [notebooks.execute(path, tmp_path / f"{name}.ipynb") for name in "ab"]
+    kernels = {
+        nbformat.read(tmp_path / f"{name}.ipynb", 4).cells[0].outputs[0].text for name in "ab"
+    }
+    assert len(kernels) == 2
+    for minutes, gigabytes in runs:
+        assert 0 < minutes < 5
+        if sys.platform == "linux":
+            assert 0.3 < gigabytes < 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+def test_ctrl_c_ends_a_run_in_one_line(tmp_path):
+    path = tmp_path / "01_toy.py"
+    started = tmp_path / "started"
+    path.write_text(f"# %%\nimport time\nopen({str(started)!r}, 'w')\ntime.sleep(300)\n")
+    body = (
+        "import pathlib, signal\nfrom helpers import course\n"
+        "from helpers.commands import notebooks\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"path = pathlib.Path({str(path)!r})\n"
+        "course.run_command(lambda: notebooks.execute(path, path.with_suffix('.ipynb')))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(course.root())}
+    with subprocess.Popen(
+        [sys.executable, "-c", body], env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not started.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read().strip() == "Stopped; what was done is kept."
+    assert process.returncode == 130
+
+
+def test_a_kernel_that_ends_is_a_failure_in_one_line(toy, monkeypatch, capsys):
+    toy.write_text("# %%\nimport os\nos._exit(1)\n")
+    monkeypatch.setattr(notebooks, "load_photographs", lambda: SimpleNamespace(source=SOURCE))
+    monkeypatch.setattr(notebooks.records, "folder", lambda source: course.root() / "build" / "toy")
+    assert notebooks.execute_all([toy], store=False) == 1
+    assert "failed: its kernel ended, perhaps for want of memory" in capsys.readouterr().out
 
 
 @EVERY

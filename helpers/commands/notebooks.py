@@ -1,33 +1,42 @@
 """The notebooks' machinery: each .py is the source, its .ipynb is made from it in one direction.
 
-Commands:
-    python -m helpers notebooks pair            make every .ipynb anew, keep outputs of equal cells
-    python -m helpers notebooks run [NAME ...]  execute into build/, leave notebooks/ as it is
+Commands, for all notebooks or those named:
+    python -m helpers notebooks pair [NAME ...]   make .ipynb anew, keep outputs of equal cells
+    python -m helpers notebooks take NAME [...]   take edits of an .ipynb over into its .py
+    python -m helpers notebooks run [NAME ...]    execute into build/, leave notebooks/ as it is
     python -m helpers notebooks store [NAME ...]  execute and store the outputs in notebooks/
-    python -m helpers notebooks html            every stored notebook as a page, into build/html/
+    python -m helpers notebooks html              every stored notebook as a page, into build/html/
 """
 
 import argparse
 import hashlib
 import html
 import os
-import sys
+import re
 import time
 from pathlib import Path
 
 import jupytext
 import nbformat
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
-from nbconvert.preprocessors import ExecutePreprocessor
+from nbconvert.preprocessors import ExecutePreprocessor, Preprocessor
 
 from helpers import course
+from helpers.data.sets import SHIFT_VERSION
 from helpers.data.sources import load_photographs
 from helpers.evaluation import records
 from helpers.files import replaced
+from helpers.training.experiment import CACHE_VERSION
 
-# Key in a stored notebook's metadata.
+# Keys in a stored notebook's metadata.
 MADE_WITH = "made_with"
+MADE_FROM = "made_from"
+# TensorFlow's and CUDA's notes when they are imported.
+NOISE = re.compile(
+    r"WARNING: All log messages before absl|[IWE]\d{4} [\d:.]+ |\d{4}-\d\d-\d\d [\d:.]+: [IWE] |"
+    r"To enable the following instructions"
+)
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -64,13 +73,31 @@ def from_python(path: Path) -> nbformat.NotebookNode:
             "language_info": {"name": "python"},
         }
     )
-    seen: dict[str, int] = {}
-    for cell in notebook.cells:
-        digest = hashlib.sha1(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:10]
-        seen[digest] = seen.get(digest, 0) + 1
-        cell.id = f"{digest}-{seen[digest]}"
+    for cell, identity in zip(notebook.cells, _identities(notebook), strict=True):
+        cell.id = identity
+    notebook.metadata[MADE_FROM] = _digest(notebook)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
+
+
+def _identities(notebook: nbformat.NotebookNode) -> list[str]:
+    """Return for each cell the id that its text stands for."""
+    seen: dict[str, int] = {}
+    identities = []
+    for cell in notebook.cells:
+        digest = _short_hash(f"{cell.cell_type}\n{cell.source}")
+        seen[digest] = seen.get(digest, 0) + 1
+        identities.append(f"{digest}-{seen[digest]}")
+    return identities
+
+
+def _digest(notebook: nbformat.NotebookNode) -> str:
+    """Return what the cells' ids are together: of the text they were made from."""
+    return _short_hash(" ".join(cell.get("id", "") for cell in notebook.cells))
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha1(text.encode()).hexdigest()[:10]
 
 
 def made_with() -> dict:
@@ -79,9 +106,6 @@ def made_with() -> dict:
     A stored notebook whose recipes are older than the helpers' shows numbers that they no longer
     compute; a test finds it without training anything.
     """
-    from helpers.data.sets import SHIFT_VERSION
-    from helpers.training.experiment import CACHE_VERSION
-
     return {
         "profile": course.profile().name,
         "experiment_recipe": CACHE_VERSION,
@@ -89,15 +113,91 @@ def made_with() -> dict:
     }
 
 
+def edits(path: Path) -> str:
+    """Return where the .ipynb beside a .py was edited by itself, in VS Code say; "" if nowhere.
+
+    An id that is not its cell's text's, a cell added, removed or moved is an edit, unless the .py
+    holds the same text.
+    """
+    stored = _read(path.with_suffix(".ipynb"))
+    expected = set(_identities(from_python(path)))
+    actual = _identities(stored) if stored else []
+    if not stored or _digest(from_python(path)) == _short_hash(" ".join(actual)):
+        return ""
+    cells = [
+        str(number)
+        for number, (cell, identity) in enumerate(zip(stored.cells, actual, strict=True), 1)
+        if cell.get("id") != identity and identity not in expected
+    ]
+    if cells:
+        return f"in cell{'s' * (len(cells) > 1)} {', '.join(cells)}"
+    unchanged = stored.metadata.get(MADE_FROM, _digest(stored)) == _digest(stored)
+    return "" if unchanged else "by removing or moving cells"
+
+
+def refuse_edited(path: Path) -> None:
+    """Raise a CourseError if making the .ipynb beside a .py anew would lose an edit."""
+    if edited := edits(path):
+        name = f"{path.stem}.ipynb"
+        raise course.CourseError(
+            f"{name} was edited {edited} after it was made from {path.name}: take that over with "
+            f"`python -m helpers notebooks take {path.stem}`, or undo it with "
+            f"`git checkout notebooks/{name}`."
+        )
+
+
+def take(path: Path) -> None:
+    """Write a .py anew from the .ipynb beside it, edited by itself, and pair the two.
+
+    Raises:
+        CourseError: if there is no .ipynb, or the .py was edited too.
+    """
+    target = path.with_suffix(".ipynb")
+    stored = _read(target)
+    if stored is None:
+        raise course.CourseError(f"{target.name} is not there: `make pair` makes it.")
+    if not edits(path):
+        pair(path)
+        return
+    if stored.metadata.get(MADE_FROM, _digest(stored)) != _digest(from_python(path)):
+        raise course.CourseError(
+            f"Both {path.name} and {target.name} were edited after they were paired: carry the "
+            f"edits of one over by hand (`git diff` shows them), then remove {target.name} and "
+            "run `make pair`."
+        )
+    notebook = jupytext.read(path, fmt="py:percent")
+    notebook.cells = [_bare(cell) for cell in stored.cells]
+    # The header stays as it was; jupytext would add its version.
+    before, made = (
+        re.match(r"# ---\n.*?^# ---\n|", text, re.DOTALL | re.MULTILINE)
+        for text in (path.read_text(encoding="utf-8"), jupytext.writes(notebook, "py:percent"))
+    )
+    with replaced(path) as temporary:
+        temporary.write_text(before[0] + made.string[made.end() :], encoding="utf-8")
+    pair(path)
+
+
+def _bare(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return a cell's text and tags."""
+    new = getattr(nbformat.v4, f"new_{cell.cell_type}_cell")(cell.source)
+    if tags := cell.metadata.get("tags"):
+        new.metadata.tags = tags
+    return new
+
+
 def pair(path: Path) -> None:
-    """Write the .ipynb beside a .py; cells whose text is unchanged keep their stored outputs."""
+    """Write the .ipynb beside a .py; cells whose text is unchanged keep their stored outputs.
+
+    Raises:
+        CourseError: if the .ipynb was edited by itself.
+    """
+    refuse_edited(path)
     notebook = from_python(path)
     target = path.with_suffix(".ipynb")
-    if target.exists():
-        before = nbformat.read(target, as_version=4)
+    if before := _read(target):
         if MADE_WITH in before.metadata:
             notebook.metadata[MADE_WITH] = before.metadata[MADE_WITH]
-        stored = {cell.id: cell for cell in before.cells}
+        stored = {cell.get("id"): cell for cell in before.cells}
         for cell in notebook.cells:
             if cell.cell_type == "code" and cell.id in stored:
                 cell.outputs = stored[cell.id].outputs
@@ -105,36 +205,71 @@ def pair(path: Path) -> None:
     _write(notebook, target)
 
 
-def execute(path: Path, target: Path) -> float:
-    """Execute a notebook in its folder, write it with outputs to `target`, return the seconds.
+class DropNoise(Preprocessor):
+    """Drops what TensorFlow writes to standard error when it starts; other lines there stay."""
+
+    def preprocess_cell(self, cell, resources, index):
+        """Return the cell, without outputs that were nothing but noise."""
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                lines = output.text.splitlines(keepends=True)
+                output.text = "".join(line for line in lines if not NOISE.match(line))
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("text") != ""]
+        return cell, resources
+
+
+def execute(path: Path, target: Path) -> tuple[float, float | None]:
+    """Execute a notebook in a kernel of its own and in its folder; write it, with outputs.
+
+    Returns:
+        minutes: wall-clock time.
+        gigabytes: the most memory that its kernel held; None but on Linux.
 
     Raises:
         CellExecutionError: if a cell fails; `target` then is as it was, and a file "failed-…" in
             the build folder holds the outputs up to that cell.
+        DeadKernelError: if the kernel ends, for want of memory say.
     """
     notebook = from_python(path)
     # No progress bars: they would stay in the stored outputs.
     os.environ["TQDM_DISABLE"] = "1"
     executor = ExecutePreprocessor(timeout=None, kernel_name="python3", record_timing=False)
-    executor.extra_arguments = ["--log-level=ERROR"]
+    executor.extra_arguments = ["--log-level=CRITICAL"]
+    peaks = []
+
+    def note_memory(**_: object) -> None:
+        status = Path(f"/proc/{executor.km.provisioner.pid}/status")
+        if status.exists():
+            peaks.append(int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) * 1024 / 1e9)
+
+    executor.on_cell_executed = note_memory
     started = time.perf_counter()
     try:
         executor.preprocess(notebook, {"metadata": {"path": str(path.parent)}})
-    except BaseException:
+    except BaseException as error:
         _write(notebook, course.build_folder() / f"failed-{target.name}")
+        # nbclient answers Ctrl-C by ending the kernel, and notes it here only.
+        if isinstance(error, DeadKernelError) and hasattr(executor, "_async_cleanup_kernel_future"):
+            raise KeyboardInterrupt from error
         raise
+    DropNoise(enabled=True)(notebook, {})
     notebook.metadata[MADE_WITH] = made_with()
     notebook.metadata.kernelspec = nbformat.from_dict(KERNEL)
     notebook.metadata.language_info = nbformat.from_dict({"name": "python"})
     _write(notebook, target)
-    return time.perf_counter() - started
+    return (time.perf_counter() - started) / 60, max(peaks, default=None)
 
 
-def execute_all(names: list[str], store: bool) -> int:
-    """Execute the notebooks named (all if none are), say what was made; return the failures."""
+def execute_all(chosen: list[Path], store: bool) -> int:
+    """Execute notebooks, say what was made; return the number of failures."""
+    for path in chosen:
+        if store:
+            refuse_edited(path)
+        elif edited := edits(path):
+            print(f"{path.stem}.ipynb was edited {edited}; what runs is {path.name}.")
     photographs = load_photographs()
     folder = records.folder(photographs.source)
-    chosen = [path for path in sources() if not names or path.stem in names]
     failures = 0
     for path in chosen:
         target = path.with_suffix(".ipynb")
@@ -142,10 +277,15 @@ def execute_all(names: list[str], store: bool) -> int:
             target = folder / "notebooks" / target.name
         print(f"{path.stem:16s}", end=" ", flush=True)
         try:
-            print(f"{execute(path, target):6.0f} s", flush=True)
-        except CellExecutionError as error:
+            minutes, gigabytes = execute(path, target)
+            memory = "" if gigabytes is None else f"{gigabytes:6.1f} GB at most"
+            print(f"{minutes:5.1f} min{memory}", flush=True)
+        except (CellExecutionError, DeadKernelError) as error:
             failures += 1
-            print(f"failed: {error.ename}: {error.evalue}", flush=True)
+            reason = "its kernel ended, perhaps for want of memory"
+            if isinstance(error, CellExecutionError):
+                reason = course.printable(f"{error.ename}: {error.evalue}")
+            print(f"failed: {reason}", flush=True)
     shown = folder.relative_to(course.root()).as_posix()
     figures = len(list((folder / "figures").glob("*.pdf")))
     tables = len(list((folder / "tables").glob("*.csv")))
@@ -182,7 +322,7 @@ def write_pages(folder: Path) -> list[Path]:
             raise course.CourseError(
                 f"{stored.name} is missing in {stored.parent}: make it with `make pair`."
             )
-        notebook = nbformat.read(stored, as_version=4)
+        notebook = _read(stored)
         title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
         notebook.metadata.title = title
         items.append(f'<li><a href="{path.stem}.html">{html.escape(title)}</a></li>')
@@ -195,35 +335,46 @@ def write_pages(folder: Path) -> list[Path]:
     return [folder / name for name in texts]
 
 
+def _read(path: Path) -> nbformat.NotebookNode | None:
+    """Return a stored notebook, None if there is none."""
+    if not path.exists():
+        return None
+    try:
+        notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # nbformat raises whatever a malformed notebook leads to
+        reason = course.printable(str(error).partition("\n")[0][:200])
+        raise course.CourseError(
+            f"{path.name} is no notebook that can be read ({reason}): put it back with "
+            f"`git checkout notebooks/{path.name}`, or remove it and run `make pair`."
+        ) from error
+    return notebook
+
+
 def _write(notebook: nbformat.NotebookNode, target: Path) -> None:
     with replaced(target) as temporary:
         nbformat.write(notebook, temporary)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m helpers notebooks", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("command", choices=["pair", "run", "store", "html"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=["pair", "take", "run", "store", "html"])
     parser.add_argument("names", nargs="*", help="notebooks, 03_custom_cnns; all if none is named")
-    arguments = parser.parse_args()
-    unknown = set(arguments.names) - {path.stem for path in sources()}
-    if unknown:
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - {path.stem for path in sources()}:
         parser.error(f"no notebook is called {', '.join(sorted(unknown))}")
-    try:
-        if arguments.command == "pair":
-            for path in sources():
-                pair(path)
-            return 0
-        if arguments.command == "html":
-            shown = write_pages(course.build_folder() / "html")[-1].relative_to(course.root())
-            print(f"{len(sources())} pages: open {shown.as_posix()}")
-            return 0
-        return int(execute_all(arguments.names, arguments.command == "store") > 0)
-    except course.CourseError as error:
-        print(error, file=sys.stderr)
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    if options.command == "take" and not options.names:
+        parser.error("take needs the NAME of a notebook")
+    chosen = [path for path in sources() if not options.names or path.stem in options.names]
+    if options.command in ("run", "store"):
+        return int(execute_all(chosen, options.command == "store") > 0)
+    if options.command == "html":
+        shown = write_pages(course.build_folder() / "html")[-1].relative_to(course.root())
+        print(f"{len(sources())} pages: open {shown.as_posix()}")
+        return 0
+    for path in chosen:
+        (take if options.command == "take" else pair)(path)
+    return 0

@@ -8,10 +8,8 @@ from helpers import course
 
 COMMANDS = {
     "notebooks": ("commands.notebooks", "pair, run, store or show the notebooks as pages"),
-    "train": ("commands.train", "list or run the course's experiments"),
-    "robustness": ("commands.robustness", "judge an experiment on MedMNIST-C's corruptions"),
+    "train": ("commands.train", "list, run or evaluate the course's trainings"),
     "study": ("commands.study", "the homework report's tuning list and a search after it"),
-    "freeze": ("commands.frozen_sets", "write down how the evaluation sets were made"),
     "release": ("commands.release", "make a released model of a trained experiment"),
     "predict": ("commands.predict", "name the cells on photographs"),
     "submission": ("commands.submission", "write submission.zip"),

@@ -7,9 +7,13 @@ import re
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import numpy as np
 
 from helpers.course import CourseError
 
@@ -137,3 +141,36 @@ def write_json(path: Path, content: object) -> None:
 def short_hash(*parts: object) -> str:
     """Return 16 hex digits of the SHA-256 of parts as text: the key of whatever is cached."""
     return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return all arrays of an .npz file by name, none of them a pickle.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise
+    except (OSError, EOFError, TypeError, NotImplementedError, MemoryError, zlib.error) as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+    except zipfile.BadZipFile as error:
+        raise ValueError(str(error)) from error
+
+
+def cached_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return the array of an .npy file, read-only and memory-mapped; made and written if missing.
+
+    A damaged file is told and made anew.
+    """
+    if path.exists():
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, EOFError, ValueError) as error:
+            print(f"{path.name} is damaged ({error}): it is made anew.")
+    with replaced(path) as temporary:
+        np.save(temporary, make(), allow_pickle=False)
+    return np.load(path, mmap_mode="r", allow_pickle=False)

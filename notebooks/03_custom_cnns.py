@@ -39,11 +39,11 @@ import numpy as np
 import pandas as pd
 
 from helpers.data.sets import load_course_data
-from helpers.evaluation import metrics, records
+from helpers.evaluation import metrics
 from helpers.figures import charts, style
 from helpers.models import networks
-from helpers.training import loop, recipes, recorded
-from helpers.training.run import load_trained, run
+from helpers.training import loop, recipes
+from helpers.training.run import load_trained, result
 
 style.use_course_style()
 data = load_course_data()
@@ -116,10 +116,8 @@ print(by_hand, by_hand == small.get_layer("conv_1").count_params())
 
 # %% tags=["nbval-ignore-output"]
 cnns = recipes.custom_cnns()
-outcomes = {"two convolutions": run(cnns["small_cnn"], data)}
-outcomes["VGG-like"] = run(cnns["vgg_like"], data)
-for outcome in outcomes.values():
-    records.record_outcome(outcome, data)
+outcomes = {"two convolutions": result(cnns["small_cnn"], data)}
+outcomes["VGG-like"] = result(cnns["vgg_like"], data)
 
 # %% tags=["nbval-ignore-output"]
 pd.DataFrame(
@@ -129,7 +127,7 @@ pd.DataFrame(
             "epochs": outcome.epochs,
             "best epoch": outcome.best_epoch,
             "stopped by": outcome.stopped_by,
-            "minutes": round(outcome.seconds / 60, 1),
+            "minutes": round(outcome.minutes, 1),
         }
         for name, outcome in outcomes.items()
     }
@@ -223,7 +221,7 @@ style.save(charts.bars(excess.round(2), heading, "named / occurs"), "03_excess",
 
 # %% tags=["nbval-ignore-output"]
 seeds = {
-    seed: recorded.look_up(cnns["small_cnn"].variant("small_cnn", seed=seed), data)
+    seed: result(cnns["small_cnn"].variant("small_cnn", seed=seed), data)
     for seed in data.profile.seeds
 }
 for split in ("validation", "shifted_validation"):

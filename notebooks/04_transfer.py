@@ -42,12 +42,12 @@ import pandas as pd
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from helpers.data.sets import load_course_data
-from helpers.evaluation import judging, metrics, records
+from helpers.evaluation import metrics, records
 from helpers.evaluation.imbalance import linear_logits
 from helpers.figures import charts, style
 from helpers.models import backbones, networks, weights
 from helpers.training import recipes
-from helpers.training.run import features, run
+from helpers.training.run import accuracies, features, result
 
 style.use_course_style()
 data = load_course_data()
@@ -283,7 +283,7 @@ seconds = {
 
 # %% tags=["nbval-ignore-output"]
 frozen = recipes.frozen(network)
-outcome = run(frozen, data)
+outcome = result(frozen, data)
 batches = -(-outcome.train_images // frozen.batch_size)
 print(f"{outcome.epochs} epochs of {batches} batches, stopped by {outcome.stopped_by}")
 pd.Series(seconds).mul(1000).round(1).to_frame("milliseconds a batch of 128")
@@ -324,15 +324,13 @@ lineup = [name for name in lineup if name in available]
 # %% tags=["nbval-ignore-output"]
 heads = {
     name: [
-        run(recipes.frozen(name).variant(f"{name}_frozen", seed=seed), data)
+        result(recipes.frozen(name).variant(f"{name}_frozen", seed=seed), data)
         for seed in data.profile.seeds
     ]
     for name in lineup
 }
 
 # %% tags=["nbval-ignore-output"]
-for outcome in (outcome for outcomes in heads.values() for outcome in outcomes):
-    records.record_outcome(outcome, data)
 
 # %%
 missing = [name for name in backbones.BACKBONES if name not in available]
@@ -348,7 +346,7 @@ print(
 
 # %% tags=["nbval-ignore-output"]
 firsts = {backbones.BACKBONES[name].title: outcomes[0] for name, outcomes in heads.items()}
-judged = judging.accuracies(firsts, data)
+judged = accuracies(firsts)
 leader = max(judged, key=lambda title: judged[title]["shifted_validation"].value)
 drop = judged[leader]["validation"].value - judged[leader]["shifted_validation"].value
 heading = f"Even {leader} loses {100 * drop:.0f} points under the shift"
@@ -402,8 +400,7 @@ for name in lineup[1:]:
     print(f"{network}, then {name}: {paired}")
 
 # %% tags=["nbval-ignore-output"]
-dense = run(frozen.variant(f"{network}_frozen_dense", extra_dense=128), data)
-records.record_outcome(dense, data)
+dense = result(frozen.variant(f"{network}_frozen_dense", extra_dense=128), data)
 for split in ("validation", "shifted_validation"):
     logits = heads[network][0].logits[split], dense.logits[split]
     print(f"{split}, plain head, then dense layer: {metrics.compare(data[split].labels, *logits)}")
@@ -411,13 +408,13 @@ for split in ("validation", "shifted_validation"):
 # %% [markdown]
 # ## The chosen one, tested once
 #
-# The rule, fixed before looking (`judging.choose`): keep the backbones that the paired test cannot
+# The rule, fixed before looking (`records.choose`): keep the backbones that the paired test cannot
 # tell from the leader on shifted validation; of these, take the one with the most right answers on
 # validation. Only the one chosen meets the test images.
 
 # %% tags=["nbval-ignore-output"]
-chosen = judging.choose(firsts, data)
-final = judging.accuracies({chosen: firsts[chosen]}, data, judging.REPORT_ON)[chosen]
+chosen = records.choose({name: found.logits for name, found in firsts.items()}, data)
+final = accuracies({chosen: firsts[chosen]}, records.REPORT_ON)[chosen]
 for name, estimate in final.items():
     records.record(f"04_chosen/{name}/accuracy", estimate, source=data.source, network=chosen)
     print(f"{chosen}, {name.replace('_', ' '):18s} {estimate}")

@@ -42,11 +42,11 @@ import numpy as np
 import pandas as pd
 
 from helpers.data.sets import load_course_data
-from helpers.evaluation import judging, machine, metrics, records
+from helpers.evaluation import machine, metrics, records
 from helpers.figures import charts, style
 from helpers.models import backbones, networks, weights
 from helpers.training import recipes
-from helpers.training.run import load_trained, run
+from helpers.training.run import accuracies, load_trained, result
 
 style.use_course_style()
 data = load_course_data()
@@ -341,13 +341,9 @@ print("batch normalisation frozen everywhere:", not any(layer.trainable for laye
 # %% tags=["nbval-ignore-output"]
 recipe = recipes.fine_tuned()
 network = recipe.network
-head_only = run(recipes.frozen(network), data)
-tuned = run(recipe, data)
-records.record_outcome(head_only, data)
-records.record_outcome(tuned, data)
-print(
-    f"{tuned.epochs} epochs on {tuned.train_images:,} images in {tuned.seconds / 60:.1f} minutes,"
-)
+head_only = result(recipes.frozen(network), data)
+tuned = result(recipe, data)
+print(f"{tuned.epochs} epochs on {tuned.train_images:,} images in {tuned.minutes:.1f} minutes,")
 print(f"stopped by {tuned.stopped_by}, best epoch {tuned.best_epoch}")
 
 # %% tags=["nbval-ignore-output"]
@@ -410,19 +406,17 @@ print("the stored means stayed:", all(stored))
 base = recipes.fine_tuned_on_subset()
 titles = ("head first", "both at once", "batch norm trained")
 variants = dict(zip(titles, recipes.ways_of_fine_tuning().values(), strict=True))
-outcomes = {name: run(experiment, data) for name, experiment in variants.items()}
-for outcome in outcomes.values():
-    records.record_outcome(outcome, data)
+outcomes = {name: result(experiment, data) for name, experiment in variants.items()}
 
 # %% tags=["nbval-ignore-output"]
-judged = judging.accuracies(outcomes, data)
+judged = accuracies(outcomes)
 best = max(judged, key=lambda name: judged[name]["validation"].value)
 heading = f"Most right on validation after the subset's epochs: {best}"
 style.save(charts.dots(judged, heading), "05_variants", data.source)
 
 # %% tags=["nbval-ignore-output"]
 for name in ("both at once", "batch norm trained"):
-    for split in judging.CHOOSE_ON:
+    for split in records.CHOOSE_ON:
         logits = outcomes["head first"].logits[split], outcomes[name].logits[split]
         paired = metrics.compare(data[split].labels, *logits)
         print(f"{split}: head first, then {name}: {paired}")
@@ -482,8 +476,7 @@ if data.profile.name == "quick":
     others = [name for name in others if name == "mobilenet_v3_small"]
 compared = {network: outcomes["head first"]}
 for name in others:
-    compared[name] = run(recipes.fine_tuned_on_subset(name), data)
-    records.record_outcome(compared[name], data)
+    compared[name] = result(recipes.fine_tuned_on_subset(name), data)
 
 # %% tags=["nbval-ignore-output"]
 for name in backbones.BACKBONES:
@@ -492,7 +485,7 @@ for name in backbones.BACKBONES:
 
 # %% tags=["nbval-ignore-output"]
 titled = {backbones.BACKBONES[name].title: outcome for name, outcome in compared.items()}
-judged = judging.accuracies(titled, data, ["validation"])
+judged = accuracies(titled, ["validation"])
 rows = {title: vars(of["validation"]) for title, of in judged.items()}
 table = cost.join(pd.DataFrame.from_dict(rows, orient="index"), how="inner")
 records.save_table(table, "05_backbones", data.source)
@@ -522,13 +515,13 @@ for name in list(compared)[1:]:
 #
 # Two models were trained on all images: the head on the frozen backbone, and the fine-tuned network.
 # Shifted validation chooses, unless its difference could be chance; then validation does
-# (`judging.choose`). The report's final model had 98.58 % on its validation images and 77 % on the competition's private test, with
+# (`records.choose`). The report's final model had 98.58 % on its validation images and 77 % on the competition's private test, with
 # RandAugment, which comes in `06_augment`.
 
 # %% tags=["nbval-ignore-output"]
 candidates = {"frozen": head_only, "fine-tuned": tuned}
-chosen = judging.choose(candidates, data)
-final = judging.accuracies({chosen: candidates[chosen]}, data, judging.REPORT_ON)[chosen]
+chosen = records.choose({name: found.logits for name, found in candidates.items()}, data)
+final = accuracies({chosen: candidates[chosen]}, records.REPORT_ON)[chosen]
 for name, estimate in final.items():
     records.record(f"05_chosen/{name}/accuracy", estimate, source=data.source, model=chosen)
 

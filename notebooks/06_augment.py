@@ -45,13 +45,13 @@ import pandas as pd
 
 from helpers.changes import augment, shifts
 from helpers.data.sets import SHIFT_SEEDS, load_course_data
-from helpers.evaluation import judging, metrics, records
+from helpers.evaluation import metrics, records
 from helpers.evaluation.machine import seconds_per_call
 from helpers.figures import charts, style
 from helpers.models.networks import predict_logits
 from helpers.training import recipes
 from helpers.training.loop import Batches
-from helpers.training.run import load_trained, run
+from helpers.training.run import accuracies, load_trained, result
 
 style.use_course_style()
 data = load_course_data()
@@ -375,16 +375,14 @@ trainings = {
 print(len(trainings), "trainings:", ", ".join(trainings))
 
 # %% tags=["nbval-ignore-output"]
-outcomes = {name: run(training, data) for name, training in trainings.items()}
-for outcome in outcomes.values():
-    records.record_outcome(outcome, data)
+outcomes = {name: result(training, data) for name, training in trainings.items()}
 
 # %% tags=["nbval-ignore-output"]
 summary = pd.DataFrame(
     {
         "training images": {name: outcome.train_images for name, outcome in outcomes.items()},
         "best epoch": {name: outcome.best_epoch for name, outcome in outcomes.items()},
-        "seconds an epoch": {name: o.seconds / o.epochs for name, o in outcomes.items()},
+        "seconds an epoch": {name: 60 * o.minutes / o.epochs for name, o in outcomes.items()},
     }
 )
 summary.round(1)
@@ -575,13 +573,11 @@ trainings = {"frozen": recipes.frozen(plain_training.network)}
 trainings |= {
     recipes.FINE_TUNED[name]: training for name, training in recipes.fine_tunings().items()
 }
-full_size = {name: run(training, data) for name, training in trainings.items()}
-for outcome in full_size.values():
-    records.record_outcome(outcome, data)
+full_size = {name: result(training, data) for name, training in trainings.items()}
 
 # %% tags=["nbval-ignore-output"]
 both = ("validation", "shifted_test")
-ladder = judging.accuracies(full_size, data, both)
+ladder = accuracies(full_size, both)
 fine_tuned = [estimates for name, estimates in ladder.items() if name != "frozen"]
 gaps = [100 * np.ptp([estimates[judge].value for estimates in fine_tuned]) for judge in both]
 

@@ -41,9 +41,10 @@ from scipy import stats
 
 from helpers.changes import augment
 from helpers.data.sets import load_course_data
-from helpers.evaluation import judging, metrics, records
+from helpers.evaluation import metrics, records
 from helpers.figures import charts, style
-from helpers.training import recipes, recorded
+from helpers.training import recipes
+from helpers.training.run import accuracies, result
 
 style.use_course_style()
 data = load_course_data()
@@ -57,7 +58,7 @@ print("Profile:", data.profile.name)
 # share of the row, so that a small class is as visible as a large one.
 
 # %% tags=["nbval-ignore-output"]
-model = recorded.look_up(recipes.fine_tunings()["fine_tuned_rand_augment"], data)
+model = result(recipes.fine_tunings()["fine_tuned_rand_augment"], data)
 labels, logits = data["validation"].labels, model.logits["validation"]
 print("validation accuracy:", metrics.accuracy(labels, logits))
 
@@ -185,7 +186,7 @@ for balance in (augment.balance_with_generator, augment.balance_with_layers):
 titles = ("plain", "class weights", "ImageDataGenerator", "Keras layers")
 remedies = dict(zip(titles, recipes.remedies().values(), strict=True))
 by_seed = {
-    seed: {n: recorded.look_up(e.variant(e.name, seed=seed), data) for n, e in remedies.items()}
+    seed: {n: result(e.variant(e.name, seed=seed), data) for n, e in remedies.items()}
     for seed in data.profile.seeds
 }
 outcomes = by_seed[0]
@@ -241,14 +242,14 @@ style.save(shown, "07_remedies", data.source)
 # the full profile), each remedy against the plain network of its own seed.
 
 # %% tags=["nbval-ignore-output"]
-values = {s: judging.accuracies(trained, data) for s, trained in by_seed.items()}
+values = {s: accuracies(trained) for s, trained in by_seed.items()}
 gains = pd.DataFrame(
     {
         (judge.replace("_", " "), f"seed {s}"): {
             name: 100 * (values[s][name][judge].value - values[s]["plain"][judge].value)
             for name in titles[1:]
         }
-        for judge in judging.CHOOSE_ON
+        for judge in records.CHOOSE_ON
         for s in by_seed
     }
 )

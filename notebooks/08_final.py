@@ -47,7 +47,7 @@ import pandas as pd
 
 from helpers.changes import shifts
 from helpers.data.sets import load_course_data
-from helpers.evaluation import calibration, explanation, metrics
+from helpers.evaluation import explanation, metrics
 from helpers.evaluation.grad_cam import embeddings, grad_cam
 from helpers.figures import charts, style
 from helpers.models.networks import predict_logits
@@ -153,7 +153,7 @@ for name, found in logits.items():
 # %% tags=["nbval-ignore-output"]
 shifted, names = data["shifted_test"], data.class_names
 rows = explanation.worst_errors(shifted.labels, logits["before"]["shifted_test"], 10)
-shares = calibration.softmax(logits["before"]["shifted_test"][rows])
+shares = metrics.softmax(logits["before"]["shifted_test"][rows])
 mended = logits["after"]["shifted_test"][rows].argmax(axis=1) == shifted.labels[rows]
 heading = f"Of its 10 surest errors, the final model gets {mended.sum()} right"
 captions = [
@@ -304,20 +304,29 @@ print("who waits for whom:", "nobody" if augmenting < stepping else "the network
 # these images. `python -m helpers study` also searches beyond the list; the report says what it found.
 
 # %%
-from helpers.evaluation import judging, records, views
-from helpers.training import recorded
+from helpers.evaluation import records, views
+from helpers.training.run import result
 
 # %% tags=["nbval-ignore-output"]
 few = ("tuning_adam_1e-4", "tuning_adam_1e-3", "tuning_3_operations")
 trials = recipes.tuning()
+
+
+def over_seeds(experiment):
+    """Return by image set the mean of the seeds, the lowest and the highest, and their number."""
+    seeds = [result(experiment.variant(experiment.name, seed=k), data) for k in data.profile.seeds]
+    values = {s: [found.accuracies[s].value for found in seeds] for s in records.CHOOSE_ON}
+    return {s: metrics.Estimate(np.mean(v), min(v), max(v), len(v)) for s, v in values.items()}
+
+
 kept = trials if data.profile.name == "full" else few
-tuned = {recipes.TRIALS[name]: recorded.over_seeds(trials[name], data) for name in kept}
+tuned = {recipes.TRIALS[name]: over_seeds(trials[name]) for name in kept}
 
 # %% tags=["nbval-ignore-output"]
 means = pd.Series({title: found["shifted_validation"].value for title, found in tuned.items()})
 gained = 100 * (means.max() - means[recipes.TRIALS["tuning_adam_1e-4"]])
 heading = f"The best setting ({means.idxmax()}) is {gained:.1f} points above the report's last one"
-chosen_on = {title: {j: found[j] for j in judging.CHOOSE_ON} for title, found in tuned.items()}
+chosen_on = {title: {j: found[j] for j in records.CHOOSE_ON} for title, found in tuned.items()}
 label = "accuracy in %: mean of the seeds, lowest to highest"
 style.save(charts.dots(chosen_on, heading, label, panels=True), "08_tuning", data.source)
 
@@ -335,10 +344,10 @@ style.save(charts.dots(chosen_on, heading, label, panels=True), "08_tuning", dat
 # weights and smoothed labels; then on from there with images enlarged to 128 px and with more kinds of
 # change (its minutes include the first part's). They alter several things at once, so they say what the
 # whole brings and not what each part does. Validation and *shifted validation* choose; the test sets only report. MedMNIST-C stands there
-# where `python -m helpers robustness` has recorded it.
+# where `python -m helpers train robustness` has recorded it.
 
 # %% tags=["nbval-ignore-output"]
-steps = {recipes.ABLATION[n]: recorded.look_up(e, data) for n, e in recipes.ablation().items()}
+steps = {recipes.ABLATION[n]: result(e, data) for n, e in recipes.ablation().items()}
 columns = ("test", "shifted_test", "medmnist_c", "second_acquisition")
 measured = [name for name in columns if any(name in step.accuracies for step in steps.values())]
 table = {
@@ -373,7 +382,7 @@ for before, after in itertools.pairwise(steps):
 # averages its probabilities. It costs no training, and eight times the time of every prediction.
 
 # %% tags=["nbval-ignore-output"]
-judges = [name for name in ("shifted_validation", *judging.REPORT_ON) if name in sets]
+judges = [name for name in ("shifted_validation", *records.REPORT_ON) if name in sets]
 eight = {name: views.mean_logits(models["after"], sets[name].images) for name in judges}
 test = metrics.compare(
     sets["shifted_validation"].labels,
@@ -417,7 +426,7 @@ print("same answer for a turned cell:", np.allclose(straight, rotated, atol=0.01
 
 # %% tags=["nbval-ignore-output"]
 temperatures = {
-    name: calibration.fit_temperature(found["validation"], sets["validation"].labels)
+    name: metrics.fit_temperature(found["validation"], sets["validation"].labels)
     for name, found in logits.items()
 }
 print({name: round(value, 2) for name, value in temperatures.items()})
@@ -426,11 +435,11 @@ print({name: round(value, 2) for name, value in temperatures.items()})
 calibration_errors, tables = {}, {}
 for name, found in logits.items():
     for judge in ("test", "shifted_test"):
-        shares = calibration.softmax(found[judge], temperatures[name])
-        error = calibration.expected_calibration_error(shares, sets[judge].labels)
+        shares = metrics.softmax(found[judge], temperatures[name])
+        error = metrics.expected_calibration_error(shares, sets[judge].labels)
         calibration_errors[name, judge] = error.value
         title = f"{name}, {judge.replace('_', ' ')}\nECE {error.value:.1%}"
-        tables[title] = calibration.reliability(shares, sets[judge].labels)
+        tables[title] = metrics.reliability(shares, sets[judge].labels)
 
 # %% tags=["nbval-ignore-output"]
 heading = (
@@ -447,22 +456,20 @@ style.save(charts.reliability(tables, heading), "08_reliability", data.source)
 
 # %% tags=["nbval-ignore-output"]
 shifted_temperature = {
-    name: calibration.fit_temperature(
-        found["shifted_validation"], sets["shifted_validation"].labels
-    )
+    name: metrics.fit_temperature(found["shifted_validation"], sets["shifted_validation"].labels)
     for name, found in logits.items()
 }
 for name, found in logits.items():
     for judge in ("test", "shifted_test"):
-        shares = calibration.softmax(found[judge], shifted_temperature[name])
-        error = calibration.expected_calibration_error(shares, sets[judge].labels)
+        shares = metrics.softmax(found[judge], shifted_temperature[name])
+        error = metrics.expected_calibration_error(shares, sets[judge].labels)
         print(f"{name:7s} T = {shifted_temperature[name]:.2f}  {judge:13s} ECE {error}")
 
 # %%
 some = logits["before"]["test"][:50]
-hot = calibration.softmax(some, 3.0)
+hot = metrics.softmax(some, 3.0)
 print("a temperature changes no prediction:", np.array_equal(some.argmax(1), hot.argmax(1)))
-print("3 is more modest than 1:", (hot.max(1) <= calibration.softmax(some).max(1) + 1e-9).all())
+print("3 is more modest than 1:", (hot.max(1) <= metrics.softmax(some).max(1) + 1e-9).all())
 
 # %% [markdown]
 # ## The class that the report found hardest
@@ -563,7 +570,7 @@ print(score.standing(100 * metrics.accuracy(labels, eight["shifted_test"]).value
 # %%
 two_views = np.array([[[9.0, 0.0, 0.0]], [[0.0, 0.0, 2.5]], [[0.0, 0.0, 2.5]]])
 by_logits = two_views.mean(axis=0).argmax()
-by_probabilities = np.mean([calibration.softmax(v) for v in two_views], axis=0).argmax()
+by_probabilities = np.mean([metrics.softmax(v) for v in two_views], axis=0).argmax()
 print("logits choose", by_logits, "and probabilities", by_probabilities)
 
 # %% [markdown]
@@ -578,7 +585,7 @@ print("logits choose", by_logits, "and probabilities", by_probabilities)
 # %%
 pair = np.array([[4.0, 2.0, -9.0], [4.0, 1.3, 1.3]])
 for temperature in (1.0, 4.0):
-    print(temperature, "surest image:", calibration.softmax(pair, temperature).max(axis=1).argmax())
+    print(temperature, "surest image:", metrics.softmax(pair, temperature).max(axis=1).argmax())
 
 # %% [markdown]
 # **3.** Which single change would you add to the training augmentation next? Let the final model

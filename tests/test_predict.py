@@ -17,7 +17,7 @@ from helpers.commands import predict, release
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES
 from helpers.data.reading import PBC_FOLDERS, read_class_folders
-from helpers.evaluation import calibration
+from helpers.evaluation import metrics
 from helpers.models import released
 from helpers.training import recipes
 
@@ -73,7 +73,7 @@ def save(path, image=IMAGES[0], **options):
 
 def expected(images: np.ndarray) -> np.ndarray:
     logits = released.load().predict(images, verbose=0)
-    return calibration.softmax(logits, TEMPERATURE)
+    return metrics.softmax(logits, TEMPERATURE)
 
 
 def refused(*arguments: str) -> str:
@@ -102,8 +102,8 @@ def test_probabilities_do_not_depend_on_the_batch(model):
 def test_the_temperature_divides_the_logits(model):
     logits = model.predict(IMAGES, verbose=0)
     found = released.classify(model, IMAGES, TEMPERATURE)
-    np.testing.assert_allclose(found, calibration.softmax(logits, TEMPERATURE), atol=1e-5)
-    assert (found.max(axis=1) < calibration.softmax(logits).max(axis=1)).all()
+    np.testing.assert_allclose(found, metrics.softmax(logits, TEMPERATURE), atol=1e-5)
+    assert (found.max(axis=1) < metrics.softmax(logits).max(axis=1)).all()
 
 
 def test_a_line_an_image_and_the_model_once(work, capsys):

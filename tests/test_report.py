@@ -14,7 +14,7 @@ from helpers import course
 from helpers.data.photographs import CLASS_NAMES
 from helpers.evaluation import metrics
 from helpers.report import build as report
-from helpers.report import facts, paired, records, tables, verdicts
+from helpers.report import facts, records, tables, verdicts
 from helpers.training import recipes
 
 COUNT = 320
@@ -123,7 +123,7 @@ def test_missing_records_are_all_named_and_nothing_is_written(built, tmp_path):
     assert "fine_tuned_mild-seed0/test/accuracy" in sentence
     assert "train run fine_tuned_mild --seeds 0`" in sentence
     assert "recipes run small_cnn subset_layers --seeds 2`" in sentence
-    assert "helpers robustness fine_tuned`" in sentence
+    assert "helpers train robustness fine_tuned`" in sentence
     assert "vgg_like" not in sentence
     assert "tuning" not in sentence
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
@@ -140,7 +140,7 @@ def test_without_the_optional_runs_the_report_says_what_is_not_measured(built, t
     (row,) = [row for row in found["report_table1"]["rows"] if row[0] == "CNN 2"]
     assert set(row[1:]) == {tables.NONE}
     assert "run vgg_like --seeds 0`" in found["report_table1"]["note"]
-    assert "helpers robustness vgg_like`" in found["report_table1"]["note"]
+    assert "helpers train robustness vgg_like`" in found["report_table1"]["note"]
     assert len(found["report_table3"]["rows"]) == len(recipes.TRIALS)
     assert {cell for row in found["report_table3"]["rows"] for cell in row[1:]} == {tables.NONE}
     assert "run NAME --seeds 0 1 2`" in found["report_table3"]["note"]
@@ -163,7 +163,7 @@ def test_one_missing_seed_or_image_set_leaves_the_rest(built, tmp_path):
     loaded = records.load(folder)
     text = report.missing(loaded)
     assert "run tuning_lion_1e-4 --seeds 2\n" in text
-    assert text.endswith("helpers robustness vgg_like")
+    assert text.endswith("helpers train robustness vgg_like")
     (row,) = [row for row in tables.models(loaded).as_json()["rows"] if row[0] == "CNN 2"]
     assert [place for place, cell in enumerate(row) if cell == tables.NONE] == [7, 8, 9]
     rows = {row[0]: set(row[1:]) for row in tables.tuning(loaded).as_json()["rows"]}
@@ -251,10 +251,10 @@ def test_differences_over_seeds_are_judged_by_their_interval():
     rng = np.random.default_rng(0)
     right = rng.random((3, 400)) < 0.7
     better = right | (rng.random((3, 400)) < 0.5)
-    assert paired.accuracy_difference(better, right, 0.0).verdict == "better"
-    assert paired.accuracy_difference(right, better, 0.0).verdict == "worse"
+    assert metrics.accuracy_difference(better, right, 0.0).verdict == "better"
+    assert metrics.accuracy_difference(right, better, 0.0).verdict == "worse"
     shuffled = rng.permuted(right, axis=1)
-    found = paired.accuracy_difference(right, shuffled, 0.0)
+    found = metrics.accuracy_difference(right, shuffled, 0.0)
     assert found.verdict == "could be chance"
     assert found.value == pytest.approx(0, abs=1e-9)
 
@@ -264,26 +264,26 @@ def test_what_seeds_differ_by_is_no_finding():
     rng = np.random.default_rng(0)
     shares = rng.normal(0.7, 0.03, (200, 2, 3, 1))
     right = rng.random((200, 2, 3, 1000)) < shares
-    variance = paired.seed_variance(list(right.mean(axis=-1).reshape(400, 3)))
+    variance = metrics.seed_variance(list(right.mean(axis=-1).reshape(400, 3)))
     assert variance == pytest.approx(0.03**2 + 0.7 * 0.3 / 1000, rel=0.2)
-    found = [paired.accuracy_difference(*pair, variance).sign != 0 for pair in right]
+    found = [metrics.accuracy_difference(*pair, variance).sign != 0 for pair in right]
     assert np.mean(found) < 0.08
-    blind = [paired.accuracy_difference(*pair, 0.0).sign != 0 for pair in right]
+    blind = [metrics.accuracy_difference(*pair, 0.0).sign != 0 for pair in right]
     assert np.mean(blind) > 0.2
 
 
 def test_a_failed_training_does_not_widen_the_spread_of_seeds():
     alike = [np.array([0.70, 0.71, 0.72]), np.array([0.69, 0.71, 0.70])]
     failed = np.array([0.1, 0.5, 0.2])
-    assert paired.seed_variance([*alike, failed]) == pytest.approx(paired.seed_variance(alike))
+    assert metrics.seed_variance([*alike, failed]) == pytest.approx(metrics.seed_variance(alike))
 
 
 def test_macro_f1_of_seeds_is_the_mean_of_each():
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 8
     predicted = np.where(rng.random((3, 200)) < 0.8, labels, rng.integers(0, 8, (3, 200)))
-    each = [metrics.macro_f1(labels, np.eye(8)[p], resamples=1).value for p in predicted]
-    resampled = paired.macro_f1(labels, predicted, 8)
+    each = [metrics.macro_f1(labels, np.eye(8)[p]).value for p in predicted]
+    resampled = metrics.macro_f1_samples(labels, predicted, 8)
     assert resampled[0] == pytest.approx(np.mean(each), abs=1e-6)
     assert np.abs(resampled[1:].mean() - np.mean(each)) < 0.02
 

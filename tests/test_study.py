@@ -1,4 +1,4 @@
-import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from helpers import course
 from helpers.commands import study
 from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
 from helpers.data.sets import CourseData
+from helpers.evaluation.metrics import Estimate
 from helpers.training import recipes
 
 
@@ -18,28 +19,19 @@ def data():
     return CourseData(sets, CLASS_NAMES, source, course.PROFILES["quick"], "fingerprint")
 
 
-def recorded(names):
-    """Stands for the records: one is written right after each training."""
-    names[-1] = (names[-1], "recorded")
-
-
 @pytest.fixture
 def trained(monkeypatch):
     """Stands for the trainings: remembers their names; the lower the rate, the more is right."""
     names = []
 
-    @dataclasses.dataclass
-    class Outcome:
-        logits: dict
-
-    def run(experiment, data):
+    def result(experiment, data):
         names.append(experiment.name)
-        right = int(8 * (1 - experiment.learning_rate / 0.002))
-        logits = np.eye(8)[np.where(np.arange(8) < right, np.arange(8), 0)]
-        return Outcome({"validation": logits, "shifted_validation": logits})
+        value = Estimate(1 - experiment.learning_rate / 0.01, 0, 1, 8)
+        return SimpleNamespace(
+            accuracies=dict.fromkeys(("validation", "shifted_validation"), value)
+        )
 
-    monkeypatch.setattr(study, "run", run)
-    monkeypatch.setattr(study.results, "record_outcome", lambda outcome, data: recorded(names))
+    monkeypatch.setattr(study, "result", result)
     return names
 
 
@@ -64,7 +56,7 @@ def test_a_searched_place_is_a_new_experiment_with_those_settings():
 
 def test_the_reports_list_runs_first_and_a_second_start_goes_on(tmp_path, data, trained):
     study.run_study(study.open_study(storage(tmp_path)), data, searched=0)
-    assert trained == [(name, "recorded") for name in recipes.tuning()]
+    assert trained == list(recipes.tuning())
     again = study.open_study(storage(tmp_path))
     study.run_study(again, data, searched=2)
     assert len(trained) == len(recipes.tuning()) + 2
@@ -88,18 +80,17 @@ def test_a_study_without_a_finished_trial_says_so(tmp_path):
 
 def test_an_interrupted_trial_of_the_list_runs_again(tmp_path, data, trained, monkeypatch):
     monkeypatch.setattr(course, "build_folder", lambda: tmp_path)
-    finished = study.run
+    finished = study.result
 
     def interrupted(experiment, data):
         if len(trained) == 3:
             raise KeyboardInterrupt
         return finished(experiment, data)
 
-    monkeypatch.setattr(study, "run", interrupted)
+    monkeypatch.setattr(study, "result", interrupted)
     with pytest.raises(KeyboardInterrupt):
         study.run_study(study.open_study(), data, searched=0)
-    monkeypatch.setattr(study, "run", finished)
+    monkeypatch.setattr(study, "result", finished)
     study.run_study(study.open_study(), data, searched=1)
-    names = [name for name, _ in trained]
-    assert set(names[:-1]) == set(recipes.tuning())
-    assert len(names) == len(recipes.tuning()) + 1
+    assert set(trained[:-1]) == set(recipes.tuning())
+    assert len(trained) == len(recipes.tuning()) + 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.commands import submission_model
-from helpers.evaluation import calibration, views
+from helpers.evaluation import metrics, views
 
 CELLS = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
 
@@ -31,9 +31,9 @@ def test_a_turned_cell_gets_the_same_answer(turn):
 
 def test_probabilities_are_averaged():
     expected = np.mean(
-        [calibration.softmax(Corner().predict(views.view(CELLS, k))) for k in range(8)], axis=0
+        [metrics.softmax(Corner().predict(views.view(CELLS, k))) for k in range(8)], axis=0
     )
-    assert np.allclose(calibration.softmax(views.mean_logits(Corner(), CELLS)), expected, atol=1e-6)
+    assert np.allclose(metrics.softmax(views.mean_logits(Corner(), CELLS)), expected, atol=1e-6)
 
 
 def test_a_submission_has_the_same_views(monkeypatch):

@@ -17,12 +17,12 @@ import numpy as np
 from helpers.changes import shifts
 from helpers.course import CourseError
 from helpers.data.sets import SHIFT_SEEDS, CourseData, load_course_data
-from helpers.evaluation import calibration, metrics, records
+from helpers.evaluation import metrics, records
 from helpers.files import replaced
 from helpers.models import backbones, networks, released
 from helpers.training import recipes
 from helpers.training.experiment import Experiment
-from helpers.training.run import Outcome, load_trained, run
+from helpers.training.run import Result, load_trained, result
 
 CARD_PAGE = "CARD.md"
 LARGEST_BYTES = 20 * 10**6
@@ -61,44 +61,44 @@ def release(experiment: Experiment, data: CourseData, name: str) -> Path:
         CourseError: if the name will not do or belongs to another model; see `write`.
     """
     _check_name(name, data)
-    model, outcome = load_trained(experiment, data), run(experiment, data)
-    card = describe(outcome, data)
+    model, trained = load_trained(experiment, data), result(experiment, data)
+    card = describe(trained, data)
     stored = released.assembled(
         released.network_file(model), released.half_weights_file(model), len(data.class_names)
     )
     now = networks.predict_logits(stored, data["validation"].images).argmax(axis=1)
-    changed = int((now != outcome.logits["validation"].argmax(axis=1)).sum())
+    changed = int((now != trained.logits["validation"].argmax(axis=1)).sum())
     card["half_precision"] = {"set": "validation", "n": len(now), "changed": changed}
     return write(model, name, card)
 
 
-def describe(outcome: Outcome, data: CourseData) -> dict:
-    """Return all that a card says of an outcome but the files; metrics are copied from its records.
+def describe(trained: Result, data: CourseData) -> dict:
+    """Return all that a card says of a training but the files; metrics are its records.
 
     The temperature is fitted on the shifted validation set, so that a probability is honest on
     photographs that look otherwise than the training's.
     """
     labels = data[FITTED_ON].labels
-    measured = _records(outcome, data)
+    measured = _records(trained)
     return {
         "class_names": list(data.class_names),
-        "temperature": calibration.fit_temperature(outcome.logits[FITTED_ON], labels),
+        "temperature": metrics.fit_temperature(trained.logits[FITTED_ON], labels),
         "temperature_from": {"set": FITTED_ON, "n": len(labels)},
-        "experiment": dataclasses.asdict(outcome.experiment),
+        "experiment": dataclasses.asdict(trained.experiment),
         "training": {
             "profile": data.profile.name,
             "source": data.source.name,
             "source_checksum": data.source.checksum,
             "split": data.fingerprint,
-            "train_images": outcome.train_images,
-            "epochs": outcome.epochs,
-            "best_epoch": outcome.best_epoch,
-            "stopped_by": outcome.stopped_by,
-            "revision": outcome.provenance["revision"],
+            "train_images": trained.train_images,
+            "epochs": trained.epochs,
+            "best_epoch": trained.best_epoch,
+            "stopped_by": trained.stopped_by,
+            "revision": trained.revision,
         },
-        "backbone": _backbone(outcome.experiment.network),
+        "backbone": _backbone(trained.experiment.network),
         "metrics": {name: measured[name] for name in TITLES if name in measured},
-        "failures": _failures(outcome, data, measured),
+        "failures": _failures(trained, data, measured),
     }
 
 
@@ -165,41 +165,18 @@ def _backbone(network: str) -> dict | None:
     return {"title": backbone.title, "weights_from": backbone.weights_from, "licence": licence}
 
 
-def _records(outcome: Outcome, data: CourseData) -> dict[str, dict]:
-    """Return "key", "value", "interval" and "n" of an outcome's records, by what they are of.
-
-    Where the records are of another training of the same experiment, the outcome's own accuracies,
-    without keys.
-    """
-    run_name = outcome.experiment.run_name
-    kept = ("key", "value", "interval", "n")
-    recorded = {
-        entry["key"].removeprefix(f"{run_name}/").removesuffix("/accuracy"): {
-            name: entry[name] for name in kept
-        }
-        for entry in records.read(data.source)
-        if entry["key"].startswith(f"{run_name}/") and entry["key"].endswith("/accuracy")
-    }
-    own = {
-        name: metrics.accuracy(data[name].labels, logits) for name, logits in outcome.logits.items()
-    }
-    shared = recorded.keys() & own.keys()
-    if all(abs(recorded[name]["value"] - own[name].value) <= 1e-9 for name in shared):
-        return recorded
-    return {name: _entry(estimate) for name, estimate in own.items()}
-
-
-def _entry(estimate: metrics.Estimate) -> dict:
+def _records(trained: Result) -> dict[str, dict]:
+    """Return "key", "value", "interval" and "n" of a training's records, by image set."""
+    run = trained.experiment.run_name
     return {
-        "value": estimate.value,
-        "interval": [estimate.low, estimate.high],
-        "n": estimate.n,
+        name: records.Record(records.accuracy_key(run, name), estimate, {}).to_json()
+        for name, estimate in trained.accuracies.items()
     }
 
 
-def _failures(outcome: Outcome, data: CourseData, measured: dict[str, dict]) -> dict:
+def _failures(trained: Result, data: CourseData, measured: dict[str, dict]) -> dict:
     """Return the worst classes, kinds of change and corruptions, each worst first."""
-    logits, shifted = outcome.logits, "shifted_test"
+    logits, shifted = trained.logits, "shifted_test"
     classes = {
         name: _worst_classes(data[name].labels, logits[name], data.class_names)
         for name in ("test", shifted)
@@ -233,7 +210,9 @@ def _worst_changes(correct: np.ndarray, chains: list[tuple[str, ...]]) -> list[d
 
 
 def _named(name: str, correct: np.ndarray) -> dict:
-    return {"name": name, **_entry(metrics.share(correct))}
+    found = metrics.share(correct)
+    interval = [found.low, found.high]
+    return {"name": name, "value": found.value, "interval": interval, "n": found.n}
 
 
 def _worst(found: list[dict]) -> list[dict]:

@@ -15,7 +15,7 @@ from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES
 from helpers.data.sets import CourseData, load_course_data
 from helpers.evaluation import metrics
-from helpers.evaluation.judging import REPORT_ON
+from helpers.evaluation.records import REPORT_ON
 
 TITLES = {
     "test": "clean test",
@@ -42,7 +42,7 @@ class Score:
     """What a submission reached.
 
     Attributes:
-        classes: predictions, int (N,) in 0-7, for each image set of `judging.REPORT_ON` there is.
+        classes: predictions, int (N,) in 0-7, for each image set of `records.REPORT_ON` there is.
         checked: how many images were asked for again in other batches.
         changed: how many of those then got another class.
         printed_lines: how many lines the submission printed.

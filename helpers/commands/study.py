@@ -21,10 +21,9 @@ from helpers import course
 from helpers.changes.augment import rand_augment_copies
 from helpers.course import CourseError
 from helpers.data.sets import CourseData
-from helpers.evaluation import metrics, records
 from helpers.training import recipes
 from helpers.training.experiment import Experiment
-from helpers.training.run import run
+from helpers.training.run import result
 
 STUDY = "tuning"
 REPORTED, SEARCHED = "the report's", "searched"
@@ -124,14 +123,9 @@ def run_study(study: optuna.Study, data: CourseData, searched: int) -> None:
     def objective(trial: optuna.Trial) -> float:
         experiment = experiment_of(suggest(trial))
         trial.set_user_attr("name", experiment.name)
-        outcome = run(experiment, data)
-        records.record_outcome(outcome, data)
-        accuracy = {
-            name: metrics.accuracy(data[name].labels, outcome.logits[name]).value
-            for name in ("validation", "shifted_validation")
-        }
-        trial.set_user_attr("validation", accuracy["validation"])
-        return accuracy["shifted_validation"]
+        accuracies = result(experiment, data).accuracies
+        trial.set_user_attr("validation", accuracies["validation"].value)
+        return accuracies["shifted_validation"].value
 
     if len(study.get_trials(states=complete)) < total:
         enough = optuna.study.MaxTrialsCallback(total, complete)

@@ -1,43 +1,189 @@
-"""The course's trainings from the command line, one by one and by name.
+"""The course's trainings from the command line, by name, and what they are evaluated on.
 
 Commands:
     python -m helpers train list
     python -m helpers train run NAME [NAME ...] [--seeds 0 1 2] [--force]
+    python -m helpers train robustness NAME [NAME ...]   on MedMNIST-C: 11 corruptions, 5 severities
+    python -m helpers train freeze      write evaluation_sets.json; once, on purpose
+
+The corrupted images are made on the fly, once for all networks that are evaluated together.
 """
 
 import argparse
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
 
 from helpers import course
-from helpers.data.sets import load_course_data
+from helpers.changes import corruptions, shifts
+from helpers.course import CourseError
+from helpers.data import splits
+from helpers.data.photographs import ImageSet
+from helpers.data.sets import (
+    SHIFT_SEEDS,
+    SHIFT_SEVERITY,
+    SHIFT_VERSION,
+    CourseData,
+    load_course_data,
+)
 from helpers.evaluation import metrics, records
+from helpers.evaluation.metrics import Estimate
+from helpers.files import replaced
+from helpers.models import networks
 from helpers.training import recipes
-from helpers.training.run import run
+from helpers.training.experiment import Experiment, identity
+from helpers.training.run import load_trained, result
+
+CORRUPTED_IMAGES = 1000
+CORRUPTION_SEED = 13
+
+
+def corrupted_base(data: CourseData) -> ImageSet:
+    """Return the test images that are corrupted: 1,000 in the classes' proportions, or all."""
+    test = data["test"]
+    if len(test) <= CORRUPTED_IMAGES:
+        return test
+    return test.rows(splits.subset(np.arange(len(test)), test.labels, CORRUPTED_IMAGES, seed=0))
+
+
+def corrupted_predictions(
+    models: dict[str, keras.Model], images: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return what each model predicts, uint8 (corruptions, severities, images)."""
+    shape = (len(corruptions.CORRUPTIONS), len(corruptions.SEVERITIES), len(images))
+    predictions = {name: np.empty(shape, np.uint8) for name in models}
+    for i, corruption in enumerate(corruptions.CORRUPTIONS):
+        for j, severity in enumerate(corruptions.SEVERITIES):
+            corrupted = corruptions.corrupt(images, corruption, severity, CORRUPTION_SEED)
+            for name, model in models.items():
+                logits = networks.predict_logits(model, corrupted)
+                predictions[name][i, j] = logits.argmax(axis=1)
+    return predictions
+
+
+def corrupted_accuracies(predictions: np.ndarray, labels: np.ndarray) -> dict[str, Estimate]:
+    """Return the mean accuracy over all corruptions and severities, and that of each corruption.
+
+    The five or 55 versions of one photograph are no independent images: intervals are bootstrapped
+    over photographs.
+
+    Args:
+        predictions: uint8 (corruptions, severities, images).
+        labels: int (images,).
+
+    Returns:
+        By image set, as records name it: "medmnist_c" and "medmnist_c/<corruption>".
+    """
+    correct = predictions == labels
+    each = {
+        f"medmnist_c/{name}": metrics.mean_share(correct[index].mean(axis=0))
+        for index, name in enumerate(corruptions.CORRUPTIONS)
+    }
+    return {"medmnist_c": metrics.mean_share(correct.mean(axis=(0, 1))), **each}
+
+
+def record_robustness(trained: list[Experiment], data: CourseData) -> dict[str, Estimate]:
+    """Evaluate trainings on corrupted images and record that; return the means by run."""
+    base, means = corrupted_base(data), {}
+    labels = base.labels.astype(np.uint8)
+    models = {experiment.run_name: load_trained(experiment, data) for experiment in trained}
+    predicted = corrupted_predictions(models, base.images)
+    for experiment in trained:
+        run, predictions = experiment.run_name, predicted[experiment.run_name]
+        found = corrupted_accuracies(predictions, labels)
+        shared = {"seed": experiment.seed, "split": data.fingerprint, "seconds": None}
+        shared["identity"] = identity(experiment, data)
+        arrays = {"predictions": predictions, "labels": labels}
+        records.write_predictions(f"{run}-medmnist_c", arrays, data.source)
+        keys = {records.accuracy_key(run, name): estimate for name, estimate in found.items()}
+        written = [records.Record(key, estimate, shared) for key, estimate in keys.items()]
+        records.write(written, data.source)
+        means[run] = found["medmnist_c"]
+    return means
+
+
+def evaluation_sets(data: CourseData) -> dict:
+    """Return what evaluation_sets.json holds: how each evaluation set was made, and its hash."""
+    operations = shifts.OPERATIONS.values()
+    return {
+        "fingerprint": data.fingerprint,
+        "source": data.source.name,
+        "source_checksum": data.source.checksum,
+        "shift_recipe": SHIFT_VERSION,
+        "shift_seeds": SHIFT_SEEDS,
+        "severity": SHIFT_SEVERITY,
+        "seen_operations": [operation.name for operation in operations if operation.seen],
+        "unseen_operations": [operation.name for operation in operations if not operation.seen],
+        "sets": {
+            name: {"images": len(images), "sha256": records.digest(images)}
+            for name, images in data.evaluation_sets.items()
+        },
+    }
+
+
+def freeze(data: CourseData) -> Path:
+    """Write evaluation_sets.json, once: one that changes after a model failed measures nothing.
+
+    Raises:
+        CourseError: if the file is there already and holds other sets.
+    """
+    path, sets = records.folder(data.source) / "evaluation_sets.json", evaluation_sets(data)
+    content = json.dumps(sets, indent=1) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") != content:
+        raise CourseError(
+            f"{path} holds other evaluation sets than those of this run, and every record is of "
+            "those: delete it first if they are to be given up."
+        )
+    with replaced(path) as temporary:
+        temporary.write_text(content)
+    return path
+
+
+def run(names: list[str], seeds: list[int], force: bool) -> None:
+    """Train experiments by name with each seed, or find them finished, and print how they did."""
+    experiments = [recipes.find(name) for name in names]
+    data = load_course_data()
+    for seed in seeds:
+        for experiment in experiments:
+            found = result(experiment.variant(experiment.name, seed=seed), data, force)
+            accuracy, minutes = found.accuracies["validation"], found.minutes
+            print(
+                f"{experiment.name}, seed {seed}: validation {accuracy}, {minutes:.1f} min",
+                flush=True,
+            )
 
 
 def main() -> None:
-    """Read the command line and list or run experiments under COURSE_PROFILE."""
-    parser = argparse.ArgumentParser(description="Run experiments of the course by name.")
-    parser.add_argument("command", choices=("list", "run"))
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--force", action="store_true", help="train again what is cached")
-    arguments = parser.parse_args()
-    if arguments.command == "list":
+    """Read the command line and do what it says under COURSE_PROFILE."""
+    parser = argparse.ArgumentParser(description="The course's trainings, by name.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="print the names of all trainings")
+    commands.add_parser("freeze", help="write down how the evaluation sets were made")
+    training = commands.add_parser("run", help="train, evaluate and record")
+    robust = commands.add_parser("robustness", help="evaluate on MedMNIST-C's corruptions")
+    for command in (training, robust):
+        command.add_argument("names", nargs="+", metavar="NAME")
+    training.add_argument("--seeds", type=_seed, nargs="+", default=[0])
+    training.add_argument("--force", action="store_true", help="train again what is finished")
+    options = parser.parse_args()
+    if options.command == "list":
         print("\n".join(recipes.catalogue()))
-        return
-    if not arguments.names:
-        parser.error("run needs the NAME of an experiment; list prints them all")
-    experiments = {name: recipes.find(name) for name in arguments.names}
-    data = load_course_data()
-    for seed in arguments.seeds:
-        for name in arguments.names:
-            experiment = experiments[name].variant(name, seed=seed)
-            outcome = run(experiment, data, force=arguments.force)
-            records.record_outcome(outcome, data)
-            accuracy = metrics.accuracy(data["validation"].labels, outcome.logits["validation"])
-            print(
-                f"{name}, seed {seed}: validation {accuracy}, {outcome.seconds:.0f} s", flush=True
-            )
+    elif options.command == "run":
+        run(options.names, options.seeds, options.force)
+    elif options.command == "freeze":
+        print(f"{freeze(load_course_data())} written.")
+    else:
+        trained = [recipes.find(name) for name in options.names]
+        for name, estimate in record_robustness(trained, load_course_data()).items():
+            print(f"{name}: MedMNIST-C {estimate}")
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is no seed: give a whole number from 0")
+    return int(text)
 
 
 if __name__ == "__main__":

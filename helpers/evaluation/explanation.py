@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from helpers.changes import shifts
 from helpers.data import splits
 from helpers.data.photographs import ImageSet
-from helpers.evaluation import calibration, metrics
+from helpers.evaluation import metrics
 
 # Kinds of operation, as tables and figures name them.
 SEEN, UNSEEN, UNALTERED = "a training counterpart", "no counterpart", "unaltered"
@@ -64,7 +64,7 @@ def single_operation_accuracy(
 
 def worst_errors(labels: np.ndarray, logits: np.ndarray, count: int) -> np.ndarray:
     """Return the rows, int (at most count,), of wrong predictions, the most confident first."""
-    confidences = calibration.softmax(logits).max(axis=1)
+    confidences = metrics.softmax(logits).max(axis=1)
     wrong = np.flatnonzero(logits.argmax(axis=1) != labels)
     return wrong[np.argsort(-confidences[wrong], kind="stable")][:count]
 

@@ -1,11 +1,22 @@
 """Metrics with intervals, and paired tests. NumPy, SciPy and scikit-learn only."""
 
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, special, stats
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+LEVEL = 0.05
+NORMAL_95 = 1.96
+# How often images are redrawn for an interval of macro F1.
+RESAMPLES = 2000
+# So far below the best (a score in 0-1) a training has failed.
+FAILED = 0.1
+# Temperatures are searched within these; where every label is predicted, the likeliest would be 0.
+TEMPERATURES = (0.05, 20.0)
 
 
 @dataclass(frozen=True)
@@ -64,30 +75,35 @@ def per_class(labels: np.ndarray, logits: np.ndarray, class_names: tuple[str, ..
     return pd.DataFrame(columns, index=pd.Index(class_names, name="class"))
 
 
-def macro_f1(labels: np.ndarray, logits: np.ndarray, resamples: int = 1000) -> Estimate:
+def macro_f1(labels: np.ndarray, logits: np.ndarray) -> Estimate:
     """Return the unweighted mean of the classes' F1 with a bootstrap 95 % interval over images.
 
     Args:
         labels: int (N,).
         logits: float (N, classes).
-        resamples: bootstrap samples; the seed is fixed, so the interval is repeatable.
 
     Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 13 (percentile interval).
     """
-    classes, n = logits.shape[1], len(labels)
-    cells = labels * classes + logits.argmax(axis=1)
-    rng = np.random.default_rng(0)
-    samples = [cells, *(cells[rng.integers(0, n, n)] for _ in range(resamples))]
-    scores = [_macro_f1_of(np.bincount(s, minlength=classes**2), classes) for s in samples]
+    scores = macro_f1_samples(labels, logits.argmax(axis=1)[None], logits.shape[1])
     low, high = np.percentile(scores[1:], [2.5, 97.5])
-    return Estimate(scores[0], float(low), float(high), n)
+    return Estimate(float(scores[0]), float(low), float(high), len(labels))
 
 
-def _macro_f1_of(cell_counts: np.ndarray, classes: int) -> float:
-    matrix = cell_counts.reshape(classes, classes)
-    present = matrix.sum(axis=1) > 0
-    f1 = 2 * np.diag(matrix) / np.maximum(matrix.sum(axis=0) + matrix.sum(axis=1), 1)
-    return float(f1[present].mean())
+def macro_f1_samples(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Return float (1 + RESAMPLES,): the mean macro F1 of several seeds, as it is and redrawn.
+
+    Args:
+        labels: int (N,); a class without images counts for nothing.
+        predicted: int (seeds, N).
+        classes: number of classes.
+    """
+    cells = np.eye(classes**2, dtype=np.float32)[labels * classes + predicted]
+    draws = np.vstack([np.ones((1, len(labels)), np.float32), _draws(len(labels))])
+    matrices = (draws @ cells).reshape(len(predicted), len(draws), classes, classes)
+    hits = np.diagonal(matrices, axis1=2, axis2=3)
+    totals = matrices.sum(axis=2) + matrices.sum(axis=3)
+    f1, present = 2 * hits / np.maximum(totals, 1), np.unique(labels)
+    return (f1 if len(present) == classes else f1[:, :, present]).mean(axis=(0, 2))
 
 
 def confusion(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -139,6 +155,73 @@ def compare(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Paired
     return PairedTest(only_first, only_second, float(p_value))
 
 
+@dataclass(frozen=True)
+class Difference:
+    """First minus second, a score in 0-1, with its 95 % interval over images and seeds."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval lies above or below 0; 0 where it holds 0."""
+        return int(self.low > 0) - int(self.high < 0)
+
+    @property
+    def verdict(self) -> str:
+        """What may be said of the first at the 5 % level."""
+        return {1: "better", -1: "worse", 0: "could be chance"}[self.sign]
+
+
+def accuracy_difference(first: np.ndarray, second: np.ndarray, seed_variance: float) -> Difference:
+    """Return the difference in accuracy of two experiments with several seeds, on the same images.
+
+    Two sources of chance add up. Other images: each counts once, with the fraction of seeds that
+    are correct, since one image's seeds are correct or wrong together. Other seeds: their variance,
+    over the number of seeds of either experiment.
+
+    Args:
+        first: bool (seeds, N), which images each seed predicts correctly.
+        second: bool (other seeds, N).
+        seed_variance: of one seed's accuracy, see `seed_variance`.
+    """
+    by_image = first.mean(axis=0) - second.mean(axis=0)
+    of_images = by_image.var(ddof=1) / len(by_image)
+    return _difference(by_image.mean(), of_images, seed_variance, len(first), len(second))
+
+
+def seed_variance(scores: Iterable[np.ndarray]) -> float:
+    """Return the variance of a score (0-1) between seeds, pooled over experiments.
+
+    Three seeds of one experiment say little; those of many alike experiments say enough. One that
+    lies more than FAILED below the best is another thing, a training that fails, and left out.
+
+    Args:
+        scores: float (seeds,) for each experiment, with two seeds or more.
+    """
+    several = [values for values in scores if len(values) > 1]
+    best = max(values.mean() for values in several)
+    alike = [values for values in several if values.mean() > best - FAILED]
+    return sum(((v - v.mean()) ** 2).sum() for v in alike) / sum(len(v) - 1 for v in alike)
+
+
+def macro_f1_difference(
+    first: np.ndarray, second: np.ndarray, seed_variance: float, seeds: tuple[int, int]
+) -> Difference:
+    """Return the difference of two results of `macro_f1_samples` on the same labels.
+
+    Args:
+        first, second: from `macro_f1_samples`; their spread over redrawn images is a bootstrap's.
+        seed_variance: of one seed's macro F1, see `seed_variance`.
+        seeds: how many each has.
+
+    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 13.
+    """
+    of_images = (first[1:] - second[1:]).var(ddof=1)
+    return _difference(first[0] - second[0], of_images, seed_variance, *seeds)
+
+
 def adjust_logits(logits: np.ndarray, class_counts: np.ndarray, tau: float = 1.0) -> np.ndarray:
     """Return logits minus tau times the log of the training classes' shares.
 
@@ -151,3 +234,124 @@ def adjust_logits(logits: np.ndarray, class_counts: np.ndarray, tau: float = 1.0
     """
     shares = class_counts / class_counts.sum()
     return logits - tau * np.log(shares)
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Return the probabilities of logits divided by a temperature.
+
+    Args:
+        logits: float (N, classes), of any size and precision.
+        temperature: above 0; more than 1 makes the model less sure of itself, and no temperature
+            changes which class is the most probable.
+
+    Returns:
+        float64 (N, classes), each row of sum 1.
+    """
+    return special.softmax(logits.astype(np.float64) / temperature, axis=1)
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature at which the labels are most likely, within TEMPERATURES.
+
+    Fit it on images that neither train nor test: on a test set it would be chosen by what it is to
+    be judged by.
+
+    Args:
+        logits: float (N, classes).
+        labels: int (N,).
+
+    Source: Guo et al. 2017, On calibration of modern neural networks, ICML.
+    """
+    logits = logits.astype(np.float64)
+
+    def negative_log_likelihood(log_temperature: float) -> float:
+        shares = special.log_softmax(logits / np.exp(log_temperature), axis=1)
+        return -shares[np.arange(len(labels)), labels].mean()
+
+    bounds = np.log(TEMPERATURES)
+    found = optimize.minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded")
+    return float(np.exp(found.x))
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> pd.DataFrame:
+    """Return, for images of about equal confidence, how many predictions are right.
+
+    Args:
+        probabilities: float (N, classes) in 0-1; the largest is the prediction's confidence.
+        labels: int (N,).
+        bins: number of equally wide ranges of confidence.
+
+    Returns:
+        A row a range ("0.9–1" the index) that holds images: "confidence" (its mean), "accuracy",
+        "low" and "high" (Wilson's 95 % interval of the accuracy), all 0-1, and "images".
+    """
+    confidences, right = _confidences(probabilities, labels)
+    numbers = _bin_numbers(confidences, bins)
+    rows = {}
+    for number in np.unique(numbers):
+        inside = numbers == number
+        found = share(right[inside])
+        rows[f"{number / bins:.2g}–{(number + 1) / bins:.2g}"] = {
+            "confidence": confidences[inside].mean(),
+            "accuracy": found.value,
+            "low": found.low,
+            "high": found.high,
+            "images": found.n,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("range")
+
+
+def expected_calibration_error(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15, resamples: int = 1000
+) -> Estimate:
+    """Return by how much confidence and accuracy differ, averaged over images in bins.
+
+    Chance alone moves a bin's accuracy off its confidence, and only distances count: from few
+    images the error comes out too large, and even a perfectly calibrated model's is not 0.
+
+    Args:
+        probabilities: float (N, classes) in 0-1.
+        labels: int (N,).
+        bins: number of equally wide ranges of confidence.
+        resamples: bootstrap samples over images; the seed is fixed, so the interval is repeatable.
+
+    Returns:
+        The error, 0-1, with a 95 % interval: how far it varies between samples of N images.
+
+    Source: Naeini et al. 2015, Obtaining well calibrated probabilities, AAAI.
+    """
+    confidences, right = _confidences(probabilities, labels)
+    numbers, n = _bin_numbers(confidences, bins), len(labels)
+    rng = np.random.default_rng(0)
+    samples = [np.arange(n), *(rng.integers(0, n, n) for _ in range(resamples))]
+    gaps = right - confidences
+    errors = [np.abs(np.bincount(numbers[s], gaps[s], bins)).sum() / n for s in samples]
+    # Resampling adds the upward bias a second time: the interval is moved back by that much.
+    bias = np.mean(errors[1:]) - errors[0]
+    low, high = np.percentile(errors[1:], [2.5, 97.5]) - bias
+    return Estimate(float(errors[0]), max(0.0, float(low)), float(high), n)
+
+
+def _confidences(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each prediction's probability, float (N,), and whether it is right, bool (N,)."""
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+
+
+def _bin_numbers(confidences: np.ndarray, bins: int) -> np.ndarray:
+    # A confidence of 1 belongs to the last range.
+    return np.minimum((confidences * bins).astype(int), bins - 1)
+
+
+@functools.cache
+def _draws(n: int) -> np.ndarray:
+    """Return float32 (RESAMPLES, N): how often each image is drawn; the same in every call."""
+    rng = np.random.default_rng(0)
+    return rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float32)
+
+
+def _difference(
+    value: float, of_images: float, of_seeds: float, first_seeds: int, second_seeds: int
+) -> Difference:
+    error = np.sqrt(of_images + of_seeds * (1 / first_seeds + 1 / second_seeds))
+    reach = float(NORMAL_95 * error)
+    return Difference(float(value), float(value) - reach, float(value) + reach)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from helpers.evaluation import calibration
+from helpers.evaluation import metrics
 from helpers.models import networks
 
 VIEWS = 8
@@ -29,7 +29,7 @@ def mean_logits(model, images: np.ndarray) -> np.ndarray:
         images: uint8 (N, 96, 96, 3).
     """
     shares = [
-        calibration.softmax(networks.predict_logits(model, view(images, number)))
+        metrics.softmax(networks.predict_logits(model, view(images, number)))
         for number in range(VIEWS)
     ]
     return np.log(np.mean(shares, axis=0) + np.finfo(np.float32).tiny).astype(np.float32)

@@ -125,7 +125,7 @@ def _confusions(records: Records) -> Figure:
     matrices, texts = {}, []
     for images, title in (("test", "clean test"), ("shifted_test", "shifted test")):
         matrices[title] = metrics.confusion(
-            records.labels[images], records.scores(HOMEWORK_FINAL, images)
+            records.labels(images), records.logits(HOMEWORK_FINAL, images)
         )
         hardest, recall = hardest_class(records, images)
         texts.append(f"{title}: lowest recall {percent(recall)} %, {hardest}")
@@ -137,7 +137,7 @@ def _confusions(records: Records) -> Figure:
 def _tuning(records: Records) -> Figure:
     trials = records.trained(TRIALS)
     if REFERENCE not in trials:
-        raise NotMeasuredError(TRIALS[REFERENCE])
+        raise NotMeasuredError(REFERENCE, "validation")
     rows = {}
     for name, title in trials.items():
         values = {panel: records.values(name, images) for images, panel in SHORT.items()}

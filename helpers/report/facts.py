@@ -9,8 +9,8 @@ from scipy import stats
 from helpers import course
 from helpers.data.photographs import CLASS_NAMES
 from helpers.evaluation import metrics
+from helpers.evaluation.metrics import LEVEL, Difference
 from helpers.models.backbones import BACKBONES
-from helpers.report.paired import LEVEL, Difference, paired
 from helpers.report.records import (
     CHOOSING_SETS,
     CORRUPTED,
@@ -76,7 +76,7 @@ REPORTED_IMAGES = 1194
 def facts(records: Records) -> dict:
     """Return what the PDF reads: "records" by key, "facts" and "verdicts" by name; all text."""
     return {
-        "records": {key: _record(entry) for key, entry in records.entries.items()},
+        "records": {key: _record(record.estimate) for key, record in records.by_key.items()},
         "facts": {
             **_setting(records),
             **_reported(),
@@ -100,14 +100,13 @@ def facts(records: Records) -> dict:
     }
 
 
-def _record(entry: dict) -> dict[str, str]:
-    low, high = entry["interval"]
-    texts = {"value": percent(entry["value"]), "low": percent(low), "high": percent(high)}
-    return {**texts, "n": f"{entry['n']:,}"}
+def _record(found: metrics.Estimate) -> dict[str, str]:
+    texts = {name: percent(getattr(found, name)) for name in ("value", "low", "high")}
+    return {**texts, "n": f"{found.n:,}"}
 
 
 def _setting(records: Records) -> dict[str, str]:
-    final = records.entry(HOMEWORK_FINAL, "test")
+    final = records.record(HOMEWORK_FINAL, "test").details
     full = course.PROFILES["full"]
     sets = records.sets["sets"]
     return {
@@ -134,7 +133,7 @@ def _setting(records: Records) -> dict[str, str]:
 def _end(records: Records, experiment: str) -> str:
     """Return what ended a training, and when: "was ended by early stopping after 12 epochs"."""
     try:
-        entry = records.entry(experiment, "test")
+        entry = records.record(experiment, "test").details
     except NotMeasuredError:
         return "is not measured yet"
     return f"was ended by {ENDINGS[entry['stopped_by']]} after {entry['epochs']} epochs"
@@ -172,7 +171,7 @@ def _spreads(records: Records) -> dict[str, str]:
     steps = ", ".join(percent(value) for value in ladder)
     telling = {
         images: sum(
-            paired(records, first, second, images).p_value < LEVEL
+            records.compare(first, second, images).p_value < LEVEL
             for place, first in enumerate(FINE_TUNED)
             for second in list(FINE_TUNED)[place + 1 :]
         )
@@ -200,7 +199,7 @@ def _classes(records: Records) -> dict[str, str]:
     for images in ("test", "shifted_test"):
         name, recall = hardest_class(records, images)
         found |= {f"{images} hardest class": name, f"{images} hardest recall": percent(recall)}
-        matrix = metrics.confusion(records.labels[images], records.scores(HOMEWORK_FINAL, images))
+        matrix = metrics.confusion(records.labels(images), records.logits(HOMEWORK_FINAL, images))
         sizes = matrix.sum(axis=1)
         np.fill_diagonal(matrix, 0)
         true, predicted = np.unravel_index(matrix.argmax(), matrix.shape)
@@ -264,7 +263,7 @@ def _search_found(records: Records) -> str:
     values = [percent(records.estimate(name, images).value) for name in (best, REFERENCE)]
     list_best = max(TRIALS, key=lambda name: records.estimate(name, images).value)
     beside = percent(records.estimate(list_best, images).value)
-    test = paired(records, best, REFERENCE, images)
+    test = records.compare(best, REFERENCE, images)
     verdict = "could be chance" if test.p_value >= LEVEL else "could hardly be chance"
     return (
         f"A search then drew {len(trials)} more settings from wider ranges, one seed each. Its "
@@ -309,7 +308,7 @@ def _verdict(records: Records, first: str, second: str, images: str) -> str:
     """Return a whole clause on seed 0 of two models: which is better, if any."""
     names = [IN_PROSE[name] for name in (first, second)]
     try:
-        test = paired(records, first, second, images)
+        test = records.compare(first, second, images)
     except NotMeasuredError:
         return f"the difference between {names[0]} and {names[1]} is not measured yet"
     values = [percent(records.estimate(name, images).value) for name in (first, second)]

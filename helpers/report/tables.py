@@ -10,16 +10,16 @@ import pandas as pd
 
 from helpers.data.photographs import CLASS_NAMES
 from helpers.evaluation import metrics
-from helpers.evaluation.metrics import Estimate
-from helpers.files import replaced
-from helpers.models.backbones import BACKBONES
-from helpers.report.paired import (
+from helpers.evaluation.metrics import (
     Difference,
+    Estimate,
     accuracy_difference,
-    macro_f1,
     macro_f1_difference,
+    macro_f1_samples,
     seed_variance,
 )
+from helpers.files import replaced
+from helpers.models.backbones import BACKBONES
 from helpers.report.records import (
     ABLATION_SETS,
     CHOOSING_SETS,
@@ -268,8 +268,8 @@ def scores(records: Records, experiment: str, images: str, metric: str = "accura
     """Return float (seeds,), 0-1: recorded accuracy, or macro F1 from the stored logits."""
     if metric == "accuracy":
         return records.values(experiment, images)
-    labels = records.labels[images]
-    logits = (records.scores(experiment, images, k) for k in records.seeds(experiment, images))
+    labels = records.labels(images)
+    logits = (records.logits(experiment, images, k) for k in records.seeds(experiment, images))
     reports = (metrics.per_class(labels, scores, CLASS_NAMES) for scores in logits)
     return np.array([report["F1"].mean() for report in reports])
 
@@ -281,11 +281,11 @@ def difference(
     alike = REMEDIES if metric == "macro F1" else (*TRIALS, *REMEDIES)
     variance = seed_variance(scores(records, name, images, metric) for name in alike)
     if metric == "accuracy":
-        rights = (records.right(name, images) for name in (first, second))
+        rights = (records.correct(name, images) for name in (first, second))
         return accuracy_difference(*rights, variance)
-    labels = records.labels[images]
+    labels = records.labels(images)
     resampled = [
-        macro_f1(labels, records.predicted(name, images), len(CLASS_NAMES))
+        macro_f1_samples(labels, records.predicted(name, images), len(CLASS_NAMES))
         for name in (first, second)
     ]
     seeds = tuple(len(records.seeds(name, images)) for name in (first, second))
@@ -296,8 +296,8 @@ def per_class(records: Records) -> Table:
     """Return Table 5: precision, recall and F1 of the final model, clean and shifted test."""
     parts = []
     for images, heading in (("test", "test"), ("shifted_test", "shifted test")):
-        logits = records.scores(HOMEWORK_FINAL, images)
-        report = metrics.per_class(records.labels[images], logits, CLASS_NAMES)
+        logits = records.logits(HOMEWORK_FINAL, images)
+        report = metrics.per_class(records.labels(images), logits, CLASS_NAMES)
         parts.append(report.drop(columns="images").add_prefix(f"{heading}, "))
     numbers = pd.concat([report[["images"]], *parts], axis=1).reset_index()
     shown = numbers.copy().astype(object)

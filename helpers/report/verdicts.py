@@ -6,8 +6,8 @@ import pandas as pd
 
 from helpers.data.photographs import CLASS_NAMES
 from helpers.evaluation import metrics
+from helpers.evaluation.metrics import Difference
 from helpers.models.backbones import BACKBONES
-from helpers.report.paired import Difference, paired
 from helpers.report.records import (
     NotMeasuredError,
     Records,
@@ -15,6 +15,7 @@ from helpers.report.records import (
 from helpers.report.tables import REPORTED_BACKBONES, Table, difference, percent, points
 from helpers.training.recipes import (
     HOMEWORK_FINAL,
+    MODELS,
     REFERENCE,
     REMEDIES,
     TRIALS,
@@ -52,15 +53,16 @@ def claims(records: Records) -> Table:
 def _judged(records: Records, judge: Callable[[Records], Claim]) -> Claim:
     try:
         return judge(records)
-    except NotMeasuredError as experiment:
-        return LATER, f"{experiment} is not trained yet"
+    except NotMeasuredError as error:
+        title = {**MODELS, **TRIALS}.get(error.experiment, error.experiment)
+        return LATER, f"{title} is not trained yet"
 
 
 def first_is_better(first: str, second: str, images: str) -> Callable[[Records], Claim]:
     """Return a judge of the claim that seed 0 of one model beats another's on an image set."""
 
     def judge(records: Records) -> Claim:
-        test = paired(records, first, second, images)
+        test = records.compare(first, second, images)
         better = test.p_value < 0.05 and test.only_first > test.only_second
         return YES if better else NO, evidence(records, first, second, images)
 
@@ -80,7 +82,7 @@ def first_is_not_better(first: str, second: str, images: str) -> Callable[[Recor
 def evidence(records: Records, first: str, second: str, images: str) -> str:
     """Return the two accuracies with McNemar's test: "78.1 against 61.4 %, p < 0.001"."""
     values = [percent(records.estimate(name, images).value) for name in (first, second)]
-    chance = p_text(paired(records, first, second, images).p_value)
+    chance = p_text(records.compare(first, second, images).p_value)
     return f"{images.replace('_', ' ')}: {values[0]} against {values[1]} %, {chance}"
 
 
@@ -168,14 +170,14 @@ def _hardest_class(records: Records) -> Claim:
 
 def hardest_class(records: Records, images: str) -> tuple[str, float]:
     """Return the class with the lowest recall of the final model, and that recall (0-1)."""
-    logits = records.scores(HOMEWORK_FINAL, images)
-    recall = metrics.per_class(records.labels[images], logits, CLASS_NAMES)["recall"]
+    logits = records.logits(HOMEWORK_FINAL, images)
+    recall = metrics.per_class(records.labels(images), logits, CLASS_NAMES)["recall"]
     return recall.idxmin(), float(recall.min())
 
 
 def rank_of_failing_class(records: Records) -> int:
     """Return the place of the immature granulocytes among the classes by size, 1 the largest."""
-    counts = pd.Series(records.labels["test"]).value_counts()
+    counts = pd.Series(records.labels("test")).value_counts()
     return int((counts > counts[CLASS_NAMES.index(FAILING_CLASS)]).sum()) + 1
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from helpers.course import Budget, Profile
 from helpers.data.photographs import IMAGE_SIZE
 from helpers.data.sets import CourseData
+from helpers.evaluation import records
 from helpers.files import short_hash
 
 # Raised by hand whenever training, networks or augment change what an experiment computes.
@@ -60,7 +61,8 @@ class Experiment:
     head_first: bool = True
     augmentation: str = "none"
     offline: str | None = None
-    offline_options: dict = field(default_factory=dict)
+    # Not hashed, for an experiment is the key of what is cached of it.
+    offline_options: dict = field(default_factory=dict, hash=False)
     class_weights: bool = False
     optimizer: str = "adam"
     learning_rate: float = 1e-3
@@ -80,7 +82,7 @@ class Experiment:
     @property
     def run_name(self) -> str:
         """Name and seed, as records and predictions are filed."""
-        return f"{self.name}-seed{self.seed}"
+        return records.run_name(self.name, self.seed)
 
     @property
     def head_only(self) -> bool:

@@ -1,24 +1,26 @@
-"""Experiments: a frozen description in, an outcome out; finished ones are never run again.
+"""Trainings: an experiment in, its result out; what is recorded or cached is not trained again.
 
-An outcome (curves, logits on every evaluation set, best weights) is cached under a hash of the
-description, the images, the profile's caps and CACHE_VERSION.
+A finished training is one file, cached under its `identity`: weights, curves and logits.
 """
 
 import functools
 import json
-import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
+from filelock import FileLock, Timeout
 
 from helpers import course
 from helpers.changes import augment
 from helpers.data.photographs import IMAGE_SIZE, ImageSet
 from helpers.data.sets import CourseData
+from helpers.evaluation import records
 from helpers.evaluation.machine import provenance
-from helpers.files import replaced, short_hash
+from helpers.evaluation.metrics import Estimate
+from helpers.files import cached_array, read_arrays, replaced, short_hash
 from helpers.models import fused_batch_norm, networks, released, weights
 from helpers.training import loop, recipes
 from helpers.training.experiment import CACHE_VERSION, Experiment, budget, identity
@@ -31,61 +33,86 @@ OFFLINE = {
     "balance_with_layers": augment.balance_with_layers,
 }
 
-# The copies made last: trainings that differ in the optimizer alone share them.
-_offline_copies: dict[tuple, ImageSet] = {}
+# What of an experiment its compiled network depends on.
+STRUCTURE = (
+    *("freeze", "freeze_batch_norm", "optimizer", "learning_rate", "dropout", "l2", "extra_dense"),
+    *("image_size", "schedule", "mix", "label_smoothing", "ema"),
+)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a finished experiment left.
+class Result:
+    """What a finished training reached.
 
     Attributes:
-        experiment: the description.
-        history: "loss", "accuracy", "val_loss", "val_accuracy": one float an epoch.
-        best_epoch: epoch (from 1) of the lowest validation loss; its weights were kept.
+        experiment: what was trained.
+        logits: float32 (N, classes) for each evaluation set, rounded as they are recorded.
+        history: "loss", "accuracy", "val_loss", "val_accuracy": one float per epoch; None where
+            only the final numbers are recorded.
+        minutes: of training, with those of the experiment that it starts from.
+        epochs: how many were trained.
+        best_epoch: the one (from 1) whose weights were kept.
         stopped_by: "patience", "epochs" (the budget) or "time" (the profile's cap).
-        seconds: wall-clock seconds of training, without evaluation.
-        train_images: number of training images an epoch.
-        peak_memory: most memory of the training process, MiB; None on Windows.
-        provenance: of the code and machine that trained it, see `provenance.provenance`.
-        logits: float32 (N, classes) for each evaluation set.
-        weights_path: the best weights, a Keras .weights.h5 file in a folder named by `identity`.
+        train_images: training images per epoch.
+        revision: of the code that trained it; None outside a checkout.
+        accuracies: as recorded, by evaluation set; of a shifted set also its parts, and
+            "medmnist_c" where that was measured.
     """
 
     experiment: Experiment
-    history: dict[str, list[float]]
+    logits: dict[str, np.ndarray]
+    history: dict[str, list[float]] | None
+    minutes: float
+    epochs: int
     best_epoch: int
     stopped_by: str
-    seconds: float
     train_images: int
-    peak_memory: float | None
-    provenance: dict
-    logits: dict[str, np.ndarray]
-    weights_path: Path
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs were trained."""
-        return len(self.history["loss"])
+    revision: str | None
+    accuracies: dict[str, Estimate]
 
 
-def run(experiment: Experiment, data: CourseData, force: bool = False) -> Outcome:
-    """Train an experiment, or return its cached outcome.
+def result(experiment: Experiment, data: CourseData, force: bool = False) -> Result:
+    """Return what a training reached: recorded, else cached, else trained now and then recorded.
+
+    A record counts if it is of the same settings, caps and images (`identity`).
 
     Args:
         experiment: what to train.
         data: images by role.
-        force: train again even if a finished outcome is cached.
+        force: train again, whatever is recorded or cached.
 
     Raises:
-        CourseError: if the network's ImageNet weights cannot be had.
+        CourseError: if ImageNet weights cannot be had, files cannot be written, or the records are
+            damaged.
     """
-    folder = _folder(experiment, data)
-    if force:
-        shutil.rmtree(folder, ignore_errors=True)
-    if not (folder / "outcome.json").exists():
-        _train(experiment, data, folder)
-    return _read_outcome(experiment, folder)
+    found = None if force else _recorded(experiment, data)
+    # Records without curves are completed where the training is still cached.
+    if found and (found.history or not _path(experiment, data).exists()):
+        return found
+    trained = _trained(experiment, data, force)
+    records.write_run(
+        experiment.run_name,
+        trained.logits,
+        trained.state,
+        data,
+        seed=experiment.seed,
+        identity=identity(experiment, data),
+        **{name: trained.state[name] for name in ("seconds", "best_epoch", "stopped_by")},
+        epochs=len(trained.state["loss"]),
+        **{name: trained.state[name] for name in ("train_images", "peak_memory")},
+        **trained.state["provenance"],
+    )
+    return _recorded(experiment, data)
+
+
+def accuracies(
+    results: dict[str, Result], image_sets: Iterable[str] = records.CHOOSE_ON
+) -> dict[str, dict[str, Estimate]]:
+    """Return {model: {image set: accuracy}}; sets that a source does not have are left out."""
+    return {
+        model: {name: of.accuracies[name] for name in image_sets if name in of.accuracies}
+        for model, of in results.items()
+    }
 
 
 def load_trained(experiment: Experiment, data: CourseData) -> keras.Model:
@@ -93,14 +120,13 @@ def load_trained(experiment: Experiment, data: CourseData) -> keras.Model:
 
     The model takes uint8 or float (N, 96, 96, 3) in 0-255 and returns logits (N, classes).
     """
-    weights_path = run(experiment, data).weights_path
-    classes = len(data.class_names)
+    trained, classes = _trained(experiment, data), len(data.class_names)
     if not experiment.head_only:
         model = new_network(experiment, classes)
-        model.load_weights(weights_path)
+        model.set_weights(trained.weights)
         return model
     head = _new_head(experiment, classes)
-    head.load_weights(weights_path)
+    head.set_weights(trained.weights)
     model = _classifier(experiment, classes)
     networks.transfer_head(head, model)
     return model
@@ -110,11 +136,11 @@ def load_or_train(name: str, data: CourseData) -> keras.Model:
     """Return the released model of that name, or on other images the experiment of that name.
 
     To synthetic cells, and to classes of your own, the released network is a stranger: there the
-    experiment is trained on `data`, or loaded from the cache. Which of the two, is printed.
+    experiment is trained on `data`, or loaded if that is cached. Which of the two, is printed.
 
     Args:
         name: of a released model and of an experiment (`recipes.find`).
-        data: the images the network is to judge.
+        data: the images that the network is to predict.
     """
     # In Colab the package comes without the released models.
     card = released.card(name) if name in released.names() else None
@@ -139,172 +165,10 @@ def features(network: str, data: CourseData, name: str, image_size: int = IMAGE_
         float32 (N, channels of the backbone), read-only and memory-mapped.
     """
     key = short_hash(CACHE_VERSION, data.fingerprint)
-    file = f"{network}-{image_size}-{name}-{key}.npy"
-    path = course.build_folder() / "cache" / "features" / file
-    if not path.exists():
-        computed = networks.pooled_features(_backbone(network, image_size), data[name].images)
-        with replaced(path) as temporary:
-            np.save(temporary, computed, allow_pickle=False)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _train(experiment: Experiment, data: CourseData, folder: Path) -> None:
-    """Train and write the outcome; until then the folder holds a state to resume from."""
-    # Before the training: the code may change under a long one.
-    made_by = provenance()
-    if experiment.head_only:
-        model, augmenter = _fresh_head(experiment, data), None
-        train, validation = _head_inputs(experiment, data)
-    else:
-        model, augmenter = _fresh_network(experiment, data), _augmenter(experiment)
-        train, validation = _training_images(experiment, data), data["validation"]
-    size, caps = experiment.batch_size, budget(experiment, data.profile)
-    classes = len(data.class_names) if experiment.soft_labels else None
-    mixer = augment.mixer(experiment.mix) if experiment.mix else None
-    state = loop.fit(
-        model,
-        loop.Batches(train.images, train.labels, size, experiment.seed, augmenter, classes, mixer),
-        loop.Batches(validation.images, validation.labels, size, classes=classes),
-        folder,
-        name=experiment.name,
-        max_epochs=caps.max_epochs,
-        max_minutes=caps.minutes,
-        patience=experiment.patience,
-        class_weights=_class_weights(experiment, train.labels),
+    path = _cache("features") / f"{network}-{image_size}-{name}-{key}.npy"
+    return cached_array(
+        path, lambda: networks.pooled_features(_backbone(network, image_size), data[name].images)
     )
-    names = _sets_to_judge(experiment, data)
-    logits = {name: _logits(experiment, model, data, name) for name in names}
-    with replaced(folder / "logits.npz") as temporary:
-        np.savez(temporary, **logits)
-    outcome = {**state, "train_images": len(train), "provenance": made_by}
-    loop.write_json(folder / "outcome.json", outcome)
-    (folder / "last.weights.h5").unlink(missing_ok=True)
-
-
-def _sets_to_judge(experiment: Experiment, data: CourseData) -> list[str]:
-    """Return every evaluation set; for a comparison on the subset those that choose, no test."""
-    names = list(data.evaluation_sets)
-    return [n for n in names if "validation" in n] if experiment.budget == "subset" else names
-
-
-def _augmenter(experiment: Experiment) -> loop.Augmenter | None:
-    if experiment.augmentation == "none":
-        return None
-    return augment.augmenter(experiment.augmentation)
-
-
-def _class_weights(experiment: Experiment, labels: np.ndarray) -> dict[int, float] | None:
-    return loop.balanced_class_weights(labels) if experiment.class_weights else None
-
-
-def _training_images(experiment: Experiment, data: CourseData) -> ImageSet:
-    train = data.train_subset(budget(experiment, data.profile).train_images)
-    if experiment.offline is None:
-        return train
-    key = (experiment.offline, str(experiment.offline_options), experiment.seed)
-    key = (*key, len(train), data.fingerprint)
-    if key not in _offline_copies:
-        _offline_copies.clear()
-        _offline_copies[key] = _made_offline(experiment, train)
-    return _offline_copies[key]
-
-
-def _made_offline(experiment: Experiment, train: ImageSet) -> ImageSet:
-    make = OFFLINE[experiment.offline]
-    if experiment.offline == "rand_augment":
-        images = make(train.images, seed=experiment.seed, **experiment.offline_options)
-        return ImageSet(images, train.labels)
-    return ImageSet(*make(train.images, train.labels, seed=experiment.seed))
-
-
-def _head_inputs(experiment: Experiment, data: CourseData) -> tuple[ImageSet, ImageSet]:
-    """Return features in the place of images: a head's training and validation inputs."""
-    rows = data.train_rows(budget(experiment, data.profile).train_images)
-    train = features(experiment.network, data, "train", experiment.image_size)[rows]
-    validation = features(experiment.network, data, "validation", experiment.image_size)
-    return (
-        ImageSet(train, data["train"].labels[rows]),
-        ImageSet(validation, data["validation"].labels),
-    )
-
-
-def _logits(experiment: Experiment, model: keras.Model, data: CourseData, name: str) -> np.ndarray:
-    if experiment.head_only:
-        inputs = features(experiment.network, data, name, experiment.image_size)
-        return networks.predict_logits(model, inputs)
-    return networks.predict_logits(model, data[name].images)
-
-
-def _fresh_network(experiment: Experiment, data: CourseData) -> keras.Model:
-    """Return the compiled network before its first step, the head trained if `head_first`.
-
-    Tracing a backbone takes longer than an epoch on few images: the last one is kept and reset.
-    """
-    classes = len(data.class_names)
-    if experiment.network in FROM_SCRATCH:
-        keras.utils.set_random_seed(experiment.seed)
-        model = FROM_SCRATCH[experiment.network](classes)
-        _compile(model, experiment, None)
-        return model
-    before = experiment.starts_from and load_trained(experiment.starts_from, data)
-    first = _trained_head(experiment, data) if experiment.head_first and not before else None
-    head = first or _new_head(experiment, classes)
-    model, initial = _compiled_backbone(_structure(experiment), classes, _steps(experiment, data))
-    for variable, value in zip(_state_of(model), initial, strict=True):
-        variable.assign(value)
-    if before:
-        model.set_weights(before.get_weights())
-    else:
-        networks.transfer_head(head, model)
-    return model
-
-
-def _structure(experiment: Experiment) -> str:
-    """Return what of an experiment its compiled network depends on, as JSON."""
-    names = [
-        *("network", "freeze", "freeze_batch_norm", "optimizer", "learning_rate"),
-        *("dropout", "l2", "extra_dense", "image_size"),
-        *("schedule", "mix", "label_smoothing", "ema"),
-    ]
-    return json.dumps({name: getattr(experiment, name) for name in names})
-
-
-@functools.lru_cache(maxsize=1)
-def _compiled_backbone(
-    structure: str, classes: int, steps: int | None
-) -> tuple[keras.Model, list[np.ndarray]]:
-    experiment = Experiment(name="", budget="", **json.loads(structure))
-    keras.utils.set_random_seed(0)
-    model = new_network(experiment, classes)
-    fused_batch_norm.fuse(model.get_layer("backbone"))
-    _compile(model, experiment, steps)
-    model.optimizer.build(model.trainable_variables)
-    return model, [keras.ops.convert_to_numpy(variable) for variable in _state_of(model)]
-
-
-def _compile(model: keras.Model, experiment: Experiment, cosine_steps: int | None) -> None:
-    loop.compile_model(
-        model,
-        experiment.optimizer,
-        experiment.learning_rate,
-        cosine_steps=cosine_steps,
-        soft_labels=experiment.soft_labels,
-        label_smoothing=experiment.label_smoothing,
-        ema=experiment.ema,
-    )
-
-
-def _steps(experiment: Experiment, data: CourseData) -> int | None:
-    """Return the training steps of the whole budget for a cosine schedule, else None."""
-    if experiment.schedule == "constant":
-        return None
-    caps = budget(experiment, data.profile)
-    images = len(data.train_rows(caps.train_images))
-    return caps.max_epochs * -(-images // experiment.batch_size)
-
-
-def _state_of(model: keras.Model) -> list:
-    return [*model.variables, *model.optimizer.variables]
 
 
 def new_network(experiment: Experiment, classes: int, pretrained: bool = True) -> keras.Model:
@@ -328,6 +192,268 @@ def new_network(experiment: Experiment, classes: int, pretrained: bool = True) -
     return model
 
 
+# --- what is recorded, and what is cached ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A finished training's file: `loop.Resumable.state` and more, logits by set, best weights."""
+
+    state: dict
+    logits: dict[str, np.ndarray]
+    weights: list[np.ndarray]
+
+
+def _recorded(experiment: Experiment, data: CourseData) -> Result | None:
+    """Return the recorded result, None where there is none of these settings and images."""
+    wanted, run = identity(experiment, data), experiment.run_name
+    stored = records.Records(records.folder(data.source))
+    found = {
+        name: record
+        for name, record in stored.of_run(run).items()
+        if record.details.get("identity") == wanted
+    }
+    if "validation" not in found:
+        return None
+    training = found["validation"].details
+    before = experiment.starts_from and result(experiment.starts_from, data)
+    return Result(
+        experiment=experiment,
+        logits=stored.arrays(run),
+        history=stored.history(run, wanted),
+        minutes=training["seconds"] / 60 + (before.minutes if before else 0),
+        **{n: training[n] for n in ("epochs", "best_epoch", "stopped_by", "train_images")},
+        revision=training["revision"],
+        accuracies={name: record.estimate for name, record in found.items()},
+    )
+
+
+def _trained(experiment: Experiment, data: CourseData, force: bool = False) -> _Trained:
+    """Return a finished training from its file, trained now if that is missing or damaged.
+
+    Two runs never train the same experiment at once: the later one waits for the file.
+    """
+    path = _path(experiment, data)
+    lock = FileLock(path.with_suffix(".lock"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{experiment.run_name}: another run trains it, this one waits for the result.")
+        lock.acquire()
+    try:
+        if path.exists() and not force:
+            try:
+                return _read(path)
+            except (KeyError, ValueError) as error:
+                print(f"{experiment.run_name}: {path.name} is damaged ({error}): trained again.")
+        unfinished = path.with_name(f"unfinished-{path.name}")
+        if force:
+            unfinished.unlink(missing_ok=True)
+        _train(experiment, data, unfinished, path)
+        unfinished.unlink(missing_ok=True)
+        return _read(path)
+    finally:
+        lock.release()
+
+
+def _read(path: Path) -> _Trained:
+    """Return what a finished training's file holds.
+
+    Raises:
+        ValueError, KeyError: if it is damaged.
+    """
+    stored = read_arrays(path)
+    state = json.loads(str(stored["state"]))
+    logits = {n.removeprefix("logits_"): a for n, a in stored.items() if n.startswith("logits_")}
+    count = sum(name.startswith("weights_") for name in stored)
+    return _Trained(state, logits, [stored[f"weights_{i}"] for i in range(count)])
+
+
+def _path(experiment: Experiment, data: CourseData) -> Path:
+    return _cache("trained") / f"{identity(experiment, data)}.npz"
+
+
+def _cache(name: str) -> Path:
+    return course.build_folder() / "cache" / name
+
+
+# --- a training -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Everything a training needs, resolved once.
+
+    Attributes:
+        model: compiled, with its first weights.
+        train, validation: images, or their features in the images' place.
+        inputs: returns what the model takes of an evaluation set.
+        augmenter, mixer: change each batch; or None.
+    """
+
+    model: keras.Model
+    train: ImageSet
+    validation: ImageSet
+    inputs: Callable[[str], np.ndarray]
+    augmenter: augment.Augmenter | None = None
+    mixer: augment.Mixer | None = None
+
+
+def _train(experiment: Experiment, data: CourseData, unfinished: Path, path: Path) -> None:
+    """Train, evaluate, and write the file of the finished training."""
+    # Before the training: the code may change under a long one.
+    made_by = provenance()
+    plan = (_head_plan if experiment.head_only else _plan)(experiment, data)
+    size, caps = experiment.batch_size, budget(experiment, data.profile)
+    classes = len(data.class_names) if experiment.soft_labels else None
+    state = loop.fit(
+        plan.model,
+        loop.Batches(
+            plan.train.images,
+            plan.train.labels,
+            size,
+            experiment.seed,
+            plan.augmenter,
+            classes,
+            plan.mixer,
+        ),
+        loop.Batches(plan.validation.images, plan.validation.labels, size, classes=classes),
+        unfinished,
+        name=experiment.name,
+        max_epochs=caps.max_epochs,
+        max_minutes=caps.minutes,
+        patience=experiment.patience,
+        class_weights=(
+            loop.balanced_class_weights(plan.train.labels) if experiment.class_weights else None
+        ),
+    )
+    state |= {"train_images": len(plan.train), "provenance": made_by}
+    logits = {
+        f"logits_{name}": networks.predict_logits(plan.model, plan.inputs(name))
+        for name in _evaluated(experiment, data)
+    }
+    best = {f"weights_{i}": value for i, value in enumerate(plan.model.get_weights())}
+    with replaced(path) as temporary:
+        np.savez(temporary, state=json.dumps(state), **logits, **best)
+
+
+def _evaluated(experiment: Experiment, data: CourseData) -> list[str]:
+    """Return every evaluation set; for a comparison on the subset those that choose, no test."""
+    names = list(data.evaluation_sets)
+    return [n for n in names if "validation" in n] if experiment.budget == "subset" else names
+
+
+def _plan(experiment: Experiment, data: CourseData) -> _Plan:
+    """Resolve a training of a whole network, on images."""
+    train = data.train_subset(budget(experiment, data.profile).train_images)
+    if experiment.offline:
+        train = _changed_offline(experiment, train)
+    is_augmented = experiment.augmentation != "none"
+    return _Plan(
+        model=_first_network(experiment, data),
+        train=train,
+        validation=data["validation"],
+        inputs=lambda name: data[name].images,
+        augmenter=augment.augmenter(experiment.augmentation) if is_augmented else None,
+        mixer=augment.mixer(experiment.mix) if experiment.mix else None,
+    )
+
+
+def _head_plan(experiment: Experiment, data: CourseData) -> _Plan:
+    """Resolve a training of a head alone, on the frozen backbone's features."""
+    rows = data.train_rows(budget(experiment, data.profile).train_images)
+    of = functools.partial(features, experiment.network, data, image_size=experiment.image_size)
+    model = _new_head(experiment, len(data.class_names))
+    _compile(model, experiment)
+    return _Plan(
+        model=model,
+        train=ImageSet(of("train")[rows], data["train"].labels[rows]),
+        validation=ImageSet(of("validation"), data["validation"].labels),
+        inputs=of,
+    )
+
+
+def _changed_offline(experiment: Experiment, train: ImageSet) -> ImageSet:
+    make, seed = OFFLINE[experiment.offline], experiment.seed
+    if experiment.offline == "rand_augment":
+        images = make(train.images, seed=seed, **experiment.offline_options)
+        return ImageSet(images, train.labels)
+    return ImageSet(*make(train.images, train.labels, seed=seed))
+
+
+def _first_network(experiment: Experiment, data: CourseData) -> keras.Model:
+    """Return the compiled network before its first step, the head trained if `head_first`."""
+    classes = len(data.class_names)
+    if experiment.network in FROM_SCRATCH:
+        keras.utils.set_random_seed(experiment.seed)
+        model = FROM_SCRATCH[experiment.network](classes)
+        _compile(model, experiment)
+        return model
+    before = experiment.starts_from and load_trained(experiment.starts_from, data)
+    head = None if before else _first_head(experiment, data)
+    model, initial = _compiled_backbone(_structure(experiment), classes, _steps(experiment, data))
+    for variable, value in zip(loop.variables(model), initial, strict=True):
+        variable.assign(value)
+    if before:
+        model.set_weights(before.get_weights())
+    else:
+        networks.transfer_head(head, model)
+    return model
+
+
+def _first_head(experiment: Experiment, data: CourseData) -> keras.Model:
+    if not experiment.head_first:
+        return _new_head(experiment, len(data.class_names))
+    alone = experiment.first_head()
+    head = _new_head(alone, len(data.class_names))
+    head.set_weights(_trained(alone, data).weights)
+    return head
+
+
+def _structure(experiment: Experiment) -> Experiment:
+    """Return an experiment that is the same for all with the same compiled network."""
+    settings = {name: getattr(experiment, name) for name in STRUCTURE}
+    return Experiment(name="", network=experiment.network, budget="", **settings)
+
+
+@functools.lru_cache(maxsize=1)
+def _compiled_backbone(
+    structure: Experiment, classes: int, steps: int | None
+) -> tuple[keras.Model, list[np.ndarray]]:
+    """Return a compiled network and its variables' values, from which it can be begun again.
+
+    Tracing a backbone takes longer than an epoch on few images, so the last one is kept.
+    """
+    keras.utils.set_random_seed(0)
+    model = new_network(structure, classes)
+    fused_batch_norm.fuse(model.get_layer("backbone"))
+    _compile(model, structure, steps)
+    model.optimizer.build(model.trainable_variables)
+    return model, [keras.ops.convert_to_numpy(variable) for variable in loop.variables(model)]
+
+
+def _compile(model: keras.Model, experiment: Experiment, cosine_steps: int | None = None) -> None:
+    loop.compile_model(
+        model,
+        experiment.optimizer,
+        experiment.learning_rate,
+        cosine_steps=cosine_steps,
+        soft_labels=experiment.soft_labels,
+        label_smoothing=experiment.label_smoothing,
+        ema=experiment.ema,
+    )
+
+
+def _steps(experiment: Experiment, data: CourseData) -> int | None:
+    """Return the training steps of the whole budget for a cosine schedule, else None."""
+    if experiment.schedule == "constant":
+        return None
+    caps = budget(experiment, data.profile)
+    images = len(data.train_rows(caps.train_images))
+    return caps.max_epochs * -(-images // experiment.batch_size)
+
+
 def _classifier(experiment: Experiment, classes: int, pretrained: bool = True) -> keras.Model:
     return networks.classifier(
         experiment.network,
@@ -345,42 +471,6 @@ def _new_head(experiment: Experiment, classes: int) -> keras.Model:
     return networks.head(channels, classes, **experiment.head_settings)
 
 
-def _fresh_head(experiment: Experiment, data: CourseData) -> keras.Model:
-    model = _new_head(experiment, len(data.class_names))
-    _compile(model, experiment, None)
-    return model
-
-
-def _trained_head(experiment: Experiment, data: CourseData) -> keras.Model:
-    """Return the head of head-first training: a frozen experiment of its own, run or cached."""
-    frozen = experiment.first_head()
-    head = _new_head(frozen, len(data.class_names))
-    head.load_weights(run(frozen, data).weights_path)
-    return head
-
-
 @functools.lru_cache(maxsize=1)
 def _backbone(network: str, image_size: int) -> keras.Model:
     return weights.load_backbone(network, image_size)
-
-
-def _folder(experiment: Experiment, data: CourseData) -> Path:
-    return course.build_folder() / "cache" / "experiments" / identity(experiment, data)
-
-
-def _read_outcome(experiment: Experiment, folder: Path) -> Outcome:
-    state = json.loads((folder / "outcome.json").read_text())
-    with np.load(folder / "logits.npz", allow_pickle=False) as stored:
-        logits = {name: stored[name] for name in stored.files}
-    return Outcome(
-        experiment=experiment,
-        history={curve: state[curve] for curve in loop.CURVES},
-        best_epoch=state["best_epoch"],
-        stopped_by=state["stopped_by"],
-        seconds=state["seconds"],
-        train_images=state["train_images"],
-        peak_memory=state["peak_memory"],
-        provenance=state["provenance"],
-        logits=logits,
-        weights_path=folder / "best.weights.h5",
-    )

@@ -1,8 +1,12 @@
+import errno
+import json
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from helpers.course import CourseError
 from helpers.training import loop
 from helpers.training.loop import Batches
 
@@ -24,20 +28,21 @@ def tiny_model(**settings) -> keras.Model:
     return model
 
 
-def fit(folder, model=None, train=None, max_epochs=4, **changes):
+def fit(path, model=None, train=None, max_epochs=4, **changes):
     train = train or coloured(64)
     validation = coloured(32, seed=1)
     settings = {"name": "tiny", "max_minutes": 5, "patience": 50, **changes}
     model = model or tiny_model()
     batches = Batches(*train, batch_size=16, seed=0)
     state = loop.fit(
-        model, batches, Batches(*validation, 16), folder, max_epochs=max_epochs, **settings
+        model, batches, Batches(*validation, 16), path, max_epochs=max_epochs, **settings
     )
     return model, state
 
 
 def drawn(batches, epoch):
-    return np.concatenate([images.numpy() for images, _ in batches.shuffled(epoch)])
+    one = batches.epochs(epoch).take(batches.steps)
+    return np.concatenate([images.numpy() for images, _ in one])
 
 
 def test_batches_repeat_by_seed_and_epoch_and_stay_uint8():
@@ -52,7 +57,7 @@ def test_batches_repeat_by_seed_and_epoch_and_stay_uint8():
 
 def test_labels_travel_with_their_images():
     images, labels = coloured(50)
-    for batch, batch_labels in Batches(images, labels, 16, 0).shuffled(0):
+    for batch, batch_labels in Batches(images, labels, 16, 0).epochs().take(4):
         means = batch.numpy().mean(axis=(1, 2))
         np.testing.assert_array_equal(means.argmax(axis=1), batch_labels)
 
@@ -66,30 +71,82 @@ def test_augmentation_gets_a_seed_that_is_the_images_own():
         return batch
 
     batches = Batches(images, labels, 16, 0, augmenter=remember)
+    assert next(iter(batches.epochs()))[0].shape == (16, 8, 8, 3)
     assert seen[0].shape == (None, 2)
-    assert next(iter(batches.shuffled(0)))[0].shape == (16, 8, 8, 3)
+
+
+def test_one_epoch_follows_the_other():
+    batches = Batches(*coloured(50), 16)
+    two = [images.numpy() for images, _ in batches.epochs(3).take(2 * batches.steps)]
+    np.testing.assert_array_equal(np.concatenate(two[:4]), drawn(batches, 3))
+    np.testing.assert_array_equal(np.concatenate(two[4:]), drawn(batches, 4))
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Ctrl-C in the middle of the third epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == 2 and batch == 1:
+            raise KeyboardInterrupt
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
 
 
 @pytest.mark.parametrize("settings", [{}, {"ema": 0.9, "cosine_steps": 16}])
-def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path, settings):
-    whole, expected = fit(tmp_path / "whole", tiny_model(**settings), max_epochs=4)
-    fit(tmp_path / "cut", tiny_model(**settings), max_epochs=2)
-    # As after a kill: the state says that it was not finished.
-    state_path = tmp_path / "cut" / "state.json"
-    state_path.write_text(
-        state_path.read_text().replace('"stopped_by": "epochs"', '"stopped_by": ""')
-    )
-    resumed, state = fit(tmp_path / "cut", tiny_model(**settings), max_epochs=4)
-    assert state["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-5)
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path, settings, monkeypatch):
+    whole, expected = fit(tmp_path / "whole.npz", tiny_model(**settings))
+    with monkeypatch.context() as patched:
+        patched.setattr(keras.callbacks, "LambdaCallback", lambda **_: Interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path / "cut.npz", tiny_model(**settings))
+    resumed, state = fit(tmp_path / "cut.npz", tiny_model(**settings))
+    for curve in loop.CURVES:
+        assert state[curve] == pytest.approx(expected[curve], rel=1e-5)
     for first, second in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6)
+
+
+def test_a_finished_training_is_not_gone_on_with(tmp_path):
+    model, state = fit(tmp_path / "t.npz")
+    again, same = fit(tmp_path / "t.npz")
+    assert same == state
+    for first, second in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("kept", [0, 100, -100])
+def test_a_damaged_file_is_told_and_training_begins_anew(tmp_path, kept, capsys):
+    path = tmp_path / "t.npz"
+    _, expected = fit(path, max_epochs=2)
+    path.write_bytes(path.read_bytes()[:kept])
+    _, state = fit(path, max_epochs=2)
+    assert state["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-5)
+    assert "t.npz is damaged" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_one_sentence_and_the_epochs_before_are_kept(tmp_path, monkeypatch):
+    path, savez = tmp_path / "t.npz", np.savez
+
+    def full(file, **arrays):
+        if len(json.loads(arrays["state"])["loss"]) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        savez(file, **arrays)
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(CourseError, match="No space left on device"):
+        fit(path)
+    monkeypatch.setattr(np, "savez", savez)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.npz"]
+    _, state = fit(path, max_epochs=2)
+    assert len(state["loss"]) == 2
 
 
 def test_early_stopping_keeps_the_best_weights(tmp_path):
     # With wrong labels, learning more makes the validation loss worse.
     images, labels = coloured(64)
     wrong = (images, np.roll(labels, 1))
-    model, state = fit(tmp_path, train=wrong, max_epochs=60, patience=3)
+    model, state = fit(tmp_path / "t.npz", train=wrong, max_epochs=60, patience=3)
     assert state["stopped_by"] == "patience"
     assert len(state["val_loss"]) == state["best_epoch"] + 3
     images, labels = coloured(32, seed=1)
@@ -99,14 +156,16 @@ def test_early_stopping_keeps_the_best_weights(tmp_path):
 
 def test_without_patience_the_last_epoch_is_kept(tmp_path):
     images, labels = coloured(64)
-    _, state = fit(tmp_path, train=(images, np.roll(labels, 1)), max_epochs=8, patience=None)
+    _, state = fit(
+        tmp_path / "t.npz", train=(images, np.roll(labels, 1)), max_epochs=8, patience=None
+    )
     assert (state["stopped_by"], state["best_epoch"]) == ("epochs", 8)
     assert state["val_loss"][-1] > min(state["val_loss"])
 
 
 def test_the_average_of_the_weights_is_judged_and_training_goes_on_from_the_weights(tmp_path):
-    model, state = fit(tmp_path / "averaged", tiny_model(ema=0.99), max_epochs=6)
-    _, expected = fit(tmp_path / "raw", tiny_model(), max_epochs=6)
+    model, state = fit(tmp_path / "averaged.npz", tiny_model(ema=0.99), max_epochs=6)
+    _, expected = fit(tmp_path / "raw.npz", tiny_model(), max_epochs=6)
     # The same steps are taken; only what is judged lags behind.
     assert state["loss"] == pytest.approx(expected["loss"], rel=1e-4)
     assert state["val_loss"][-1] > expected["val_loss"][-1]
@@ -131,13 +190,13 @@ def test_soft_labels_are_mixed_by_the_share_of_pixels():
 
     mixed = Batches(images, labels, 16, 0, classes=3, mixer=half)
     plain = Batches(images, labels, 16, 0, classes=3)
-    for (_, soft), (_, hard) in zip(mixed.shuffled(0), plain.shuffled(0), strict=True):
+    for (_, soft), (_, hard) in zip(mixed.epochs().take(4), plain.epochs().take(4), strict=True):
         expected = 0.5 * hard.numpy() + 0.5 * np.roll(hard.numpy(), 1, axis=0)
         np.testing.assert_allclose(soft.numpy(), expected)
 
 
 def test_time_is_a_reason_to_stop(tmp_path):
-    _, state = fit(tmp_path, max_minutes=0)
+    _, state = fit(tmp_path / "t.npz", max_minutes=0)
     assert (state["stopped_by"], len(state["loss"])) == ("time", 1)
 
 

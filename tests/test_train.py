@@ -1,0 +1,69 @@
+"""The command that trains, and what it makes of corrupted images and of the evaluation sets."""
+
+import json
+
+import numpy as np
+import pytest
+
+from helpers import course
+from helpers.changes.corruptions import CORRUPTIONS, SEVERITIES
+from helpers.commands import train
+from helpers.course import CourseError
+from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
+from helpers.data.sets import CourseData
+from helpers.evaluation import records
+from helpers.training import recipes
+
+
+def test_estimates_average_over_corruptions_and_count_photographs_once():
+    labels = np.arange(40) % 8
+    predictions = np.tile(labels, (len(CORRUPTIONS), len(SEVERITIES), 1)).astype(np.uint8)
+    predictions[0] = (labels + 1) % 8
+    found = train.corrupted_accuracies(predictions, labels)
+    assert found["medmnist_c"].n == 40
+    assert np.isclose(found["medmnist_c"].value, 1 - 1 / len(CORRUPTIONS))
+    assert found[f"medmnist_c/{CORRUPTIONS[0]}"].value == 0
+    assert found[f"medmnist_c/{CORRUPTIONS[1]}"].value == 1
+
+
+def test_the_evaluation_sets_are_frozen_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "folder", lambda source: tmp_path)
+    images = ImageSet(np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 1]))
+    source = Source("synthetic", "synthetic cells", False, "0")
+    data = CourseData({"test": images}, CLASS_NAMES, source, course.PROFILES["quick"], "abc")
+    path = train.freeze(data)
+    assert json.loads(path.read_text())["fingerprint"] == "abc"
+    train.freeze(data)
+    other = CourseData({"test": images}, CLASS_NAMES, source, data.profile, "another")
+    with pytest.raises(CourseError, match="holds other evaluation sets"):
+        train.freeze(other)
+    assert json.loads(path.read_text())["fingerprint"] == "abc"
+
+
+def test_only_a_full_run_on_photographs_writes_the_frozen_file(monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "quick")
+    source = Source("synthetic", "synthetic cells", False, "0")
+    assert records.folder(source) != course.root() / "report"
+
+
+@pytest.mark.parametrize("seeds", [["-1"], ["1.5"], ["one"], [str(2**31)]])
+def test_a_seed_is_a_whole_number_from_0(seeds, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["train", "run", "small_cnn", "--seeds", *seeds])
+    monkeypatch.setattr(train, "load_course_data", None)
+    with pytest.raises(SystemExit) as ended:
+        train.main()
+    assert ended.value.code == 2
+    assert "--seeds" in capsys.readouterr().err
+
+
+def test_list_names_every_training(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["train", "list"])
+    train.main()
+    assert capsys.readouterr().out.split() == list(recipes.catalogue())
+
+
+def test_an_unknown_name_is_told_before_any_image_is_loaded(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train", "run", "unheard_of"])
+    monkeypatch.setattr(train, "load_course_data", None)
+    with pytest.raises(CourseError, match="no experiment 'unheard_of'"):
+        train.main()

@@ -306,8 +306,7 @@ def _from_mirror_folder(folder: Path, name: str, md5: str | None) -> Path | None
         content = sums.read_bytes() if kind(sums) else None
     except OSError as error:
         raise unreadable(sums, error) from error
-    expected = _expected(content, name, md5, str(sums))
-    for algorithm, value in expected.items():
+    for algorithm, value in _expected(content, name, md5, str(sums)).items():
         if digest(path, algorithm) != value.lower():
             raise CourseError(
                 f"{name} in the mirror {folder} is altered or truncated (its {algorithm} is not "
@@ -329,8 +328,6 @@ def _web_sums(place: str) -> bytes | None:
     """Return the mirror's list of checksums, None if it has none."""
     try:
         with _request(f"{place}/{SUMS}") as answer:
-            if answer.status_code == 404:
-                return None
             content, stop = b"", time.monotonic() + READ_SECONDS
             for chunk in answer.iter_content(CHUNK_BYTES):
                 content += chunk
@@ -341,6 +338,8 @@ def _web_sums(place: str) -> bytes | None:
             f"BLOODCELLS_MIRROR names {public(place)}, which cannot be reached: "
             "correct it, or unset it to use the official hosts."
         ) from error
+    if answer.status_code == 404:
+        return None
     if not answer.ok or _is_page(answer) or len(content) > MAX_LIST_BYTES:
         raise CourseError(
             f"{public(place)}/{SUMS} cannot be read (status {answer.status_code}), so nothing from "
@@ -350,11 +349,7 @@ def _web_sums(place: str) -> bytes | None:
 
 
 def _expected(content: bytes | None, name: str, md5: str | None, sums: str) -> dict[str, str]:
-    """Return the digest by which a file is known: the list's, if its `content` has one, or md5.
-
-    Raises:
-        CourseError: if there is a list, but not one that vouches for the file.
-    """
+    """Return the digest by which a file is known: the list's, if its `content` has one, or md5."""
     listed = _sums(content) if content is not None else {}
     if name in listed:
         return {"sha256": listed[name]}

@@ -63,21 +63,16 @@ def homework_set(
         photographs: from any source.
         variant: "identical" (every copy of a planted picture has the same bytes, as in the
             homework's file) or "backgrounds" (a different background behind each copy, as the
-            report describes).
+            homework report describes).
         seed: chooses photographs and draws backgrounds.
 
     Raises:
-        CourseError: if there is no such variant.
+        CourseError: if there is no such variant, or too few photographs.
     """
     if photographs.source.name == "homework":
-        return HomeworkSet(
-            photographs.images,
-            photographs.labels,
-            None,
-            np.arange(len(photographs)),
-            photographs.class_names,
-            photographs.source,
-        )
+        index = np.arange(len(photographs))
+        images, labels = photographs.images, photographs.labels
+        return HomeworkSet(images, labels, None, index, photographs.class_names, photographs.source)
     rows = choose_homework_rows(photographs, seed)
     images, labels, planted = plant(
         photographs.images[rows],
@@ -101,13 +96,9 @@ def choose_homework_rows(
     duplicates among them (as far as there are so many), one of those under two labels. Else 70 %
     of each class. Copies of one image never lie on both sides, unless the source's split does that.
 
-    Args:
-        photographs: from any source.
-        seed: of every choice.
-        group_ids: `cleaning.duplicate_group_ids` of the images, computed if not given.
-
     Returns:
-        int64 rows, in a random order unless the source fixes one.
+        int64 rows, in a random order unless the source fixes one. `group_ids`, the images'
+        `cleaning.duplicate_group_ids`, are computed if not given.
     """
     if photographs.official_split is not None:
         return np.flatnonzero(photographs.official_split == "train")
@@ -149,14 +140,11 @@ def plant(
         CourseError: if there is no such variant, or no image.
     """
     if variant not in VARIANTS:
-        raise CourseError(
-            f"There is no variant {variant!r} of the homework set: choose 'identical' or "
-            "'backgrounds'."
-        )
+        named = " or ".join(map(repr, VARIANTS))
+        raise CourseError(f"There is no variant {variant!r} of the homework set: choose {named}.")
     if len(images) == 0:
         raise CourseError(
-            "These images are too few for a homework set: give each class at least 10 different "
-            "ones."
+            "These are too few for a homework set: give each class at least 10 different images."
         )
     rng = np.random.default_rng(seed)
     cells = images[rng.choice(len(images), size=2, replace=len(images) < 2)]
@@ -240,11 +228,8 @@ def _on_new_backgrounds(
 
 def _gradient(_: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     start, stop = rng.uniform(0, 255, size=(2, 1, 1, 3))
-    share = np.linspace(0, 1, IMAGE_SIZE)[:, None, None]
-    return np.rot90(
-        np.broadcast_to(start + share * (stop - start), (IMAGE_SIZE, IMAGE_SIZE, 3)),
-        rng.integers(4),
-    )
+    column = start + np.linspace(0, 1, IMAGE_SIZE)[:, None, None] * (stop - start)
+    return np.rot90(np.repeat(column, IMAGE_SIZE, axis=1), rng.integers(4))
 
 
 def _texture(_: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -269,8 +254,10 @@ def _rows_at_homework_counts(
     labels: np.ndarray, group_ids: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     pairs = [rows for rows in cleaning.duplicate_groups(group_ids) if len(rows) == 2]
-    conflicting = [pair for pair in pairs if labels[pair[0]] != labels[pair[1]]]
-    agreeing = [pair for pair in pairs if labels[pair[0]] == labels[pair[1]]]
+    conflicting, agreeing = (
+        [pair for pair in pairs if (labels[pair[0]] == labels[pair[1]]) == agree]
+        for agree in (False, True)
+    )
     chosen = [conflicting[i] for i in rng.permutation(len(conflicting))[:1]]
     chosen += [agreeing[i] for i in rng.permutation(len(agreeing))[: DUPLICATE_PAIRS - len(chosen)]]
     rows = np.concatenate([*chosen, np.empty(0, np.int64)])

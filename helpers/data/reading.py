@@ -50,11 +50,10 @@ LITTER = {"__macosx", "thumbs.db", "desktop.ini"}
 
 Parts = tuple[str, ...]
 Readers = dict[Parts, Callable[[], bytes]]
+ClassFolders = tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]
 
 
-def read_class_folders(
-    path: Path,
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
+def read_class_folders(path: Path) -> ClassFolders:
     """Read a folder, or a zip, that holds one folder of image files for each class.
 
     The class folders may lie deeper (`set/images/<class>/x.jpg`) or be links. A zip is read in
@@ -170,13 +169,11 @@ def read_image_set(
             refuse(images_key, f"is {dtype} instead of uint8{fault}", advice)
         labels_shape, labels_dtype = _header(archive, labels_key, path)
         if labels_shape not in [(shape[0],), (shape[0], 1)]:
-            wanted = f"({shape[0]},) or ({shape[0]}, 1)"
-            fault = f"has the shape {labels_shape} instead of {wanted}"
-            refuse(labels_key, fault, "one class index for each image")
+            wanted = f"has the shape {labels_shape} instead of ({shape[0]},) or ({shape[0]}, 1)"
+            refuse(labels_key, wanted, "one class index for each image")
         if labels_dtype.kind not in "iu":
-            advice = f"{labels_key}.astype(np.int64)"
-            if labels_dtype.kind in "US":
-                advice = "the index, 0-7, of each word in the list of classes"
+            words = "the index, 0-7, of each word in the list of classes"
+            advice = words if labels_dtype.kind in "US" else f"{labels_key}.astype(np.int64)"
             refuse(labels_key, f"is {labels_dtype} instead of integers", advice)
         labels = _array(archive, labels_key).reshape(-1).astype(np.int64)
         if labels.min() < 0 or labels.max() >= len(CLASS_NAMES):
@@ -219,15 +216,9 @@ def unpack(path: Path, folder: Path) -> None:
 
 @contextmanager
 def opened_zip(path: Path, damaged: str, advice: str) -> Iterator[zipfile.ZipFile]:
-    """Open a zip for a block that reads it; what it raises becomes one sentence.
+    """Open a zip for a block that reads it; whatever they raise becomes one sentence.
 
-    Args:
-        path: of the zip.
-        damaged: what is said of a file that is no zip or a damaged one.
-        advice: what to do then.
-
-    Raises:
-        CourseError: if the file may not be read, is no zip, or damaged, or the disk is full.
+    `damaged` is what that says of a file that is no zip or a damaged one, `advice` what to do.
     """
     if kind(path) != "file":
         reason = "is a folder" if kind(path) else "cannot be read (No such file or directory)"
@@ -259,14 +250,7 @@ def _safe_members(
 ) -> dict[Parts, zipfile.ZipInfo]:
     """Return an archive's members by their path, if all of them are harmless and not too much.
 
-    Args:
-        archive: made by anybody.
-        path: its file, for the sentence.
-        advice: what to do about a bad one.
-        most_files: most members.
-        most_bytes: most bytes in all, unpacked.
-        each: most bytes of one member.
-        fold_case: take names that differ in their case only for the same, as some systems do.
+    `fold_case`: names that differ in their case only are the same, as some systems have it.
     """
     infos, members, seen = archive.infolist(), {}, set()
     unpacked = sum(info.file_size for info in infos)
@@ -369,18 +353,14 @@ def _conversion(archive: zipfile.ZipFile, key: str, dtype: np.dtype) -> tuple[st
     return "", f"np.round({scaled}).astype(np.uint8)"
 
 
-def _decode_classes(
-    name: str, files: Readers, folders: set[Parts]
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
+def _decode_classes(name: str, files: Readers, folders: set[Parts]) -> ClassFolders:
     files = {parts: read for parts, read in files.items() if not is_litter(parts)}
     folders = {parts for parts in folders if not is_litter(parts)}
-    root = _class_root(name, folders)
-    class_folders = sorted(_children(root, folders))
+    root, class_folders = _class_root(name, folders)
     _refuse_misplaced(name, root, files, folders)
     is_pbc = set(class_folders) == set(PBC_FOLDERS)
     if is_pbc:
         class_folders = list(PBC_FOLDERS)
-
     members = [
         (label, parts)
         for label, class_folder in enumerate(class_folders)
@@ -407,24 +387,16 @@ def _decode_classes(
 
 
 def is_litter(parts: Parts) -> bool:
+    """Return whether a path is of what systems and viewers leave, or hidden."""
     return any(part.startswith(".") or part.lower() in LITTER for part in parts)
 
 
-def _children(folder: Parts, folders: set[Parts]) -> set[str]:
-    return {
-        parts[-1] for parts in folders if len(parts) == len(folder) + 1 and parts[:-1] == folder
-    }
-
-
-def _class_root(name: str, folders: set[Parts]) -> Parts:
-    """Return the folder whose folders are the classes: the first that holds more than one."""
+def _class_root(name: str, folders: set[Parts]) -> tuple[Parts, list[str]]:
+    """Return the first folder that holds more than one folder, and those: the classes."""
     root: Parts = ()
-    while True:
-        children = _children(root, folders)
+    while children := sorted(parts[-1] for parts in folders if parts and parts[:-1] == root):
         if len(children) > 1:
-            return root
-        if not children:
-            break
+            return root, children
         root = (*root, *children)
     raise CourseError(
         f"{name} does not hold two class folders or more: "
@@ -432,9 +404,7 @@ def _class_root(name: str, folders: set[Parts]) -> Parts:
     )
 
 
-def _refuse_misplaced(
-    name: str, root: Parts, files: dict[Parts, object], folders: set[Parts]
-) -> None:
+def _refuse_misplaced(name: str, root: Parts, files: Readers, folders: set[Parts]) -> None:
     for parts in sorted(folders):
         if len(parts) > len(root) + 1:
             raise CourseError(
@@ -450,7 +420,7 @@ def _refuse_misplaced(
 
 
 def decode(data: bytes, name: str, is_pbc: bool) -> np.ndarray:
-    """Return uint8 (96, 96, 3)."""
+    """Return an image file's content as uint8 (96, 96, 3); `name` is for the sentence."""
     if len(data) > MAX_FILE_BYTES:
         raise CourseError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB: make it smaller.")
     try:

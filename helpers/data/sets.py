@@ -47,11 +47,10 @@ class CourseData:
         return {name: images for name, images in self.sets.items() if name != "train"}
 
     def seen_only(self, name: str) -> np.ndarray:
-        """Return for each image of a shifted set whether training could have seen all its changes.
+        """Return which images of a shifted set were changed only in ways seen in training.
 
         Returns:
-            bool (N,): every operation of the image's chain has a counterpart in the training
-            augmentations (`shifts.seen_only`).
+            bool (N,), see `shifts.seen_images`.
         """
         return shifts.seen_images(len(self.sets[name]), SHIFT_SEEDS[name])
 

@@ -9,8 +9,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -38,15 +39,9 @@ BLOODMNIST_MD5 = {
 SPLITS = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A source that can be asked for by name.
-
-    Attributes:
-        load: returns the images, or None where they are not to be had.
-        reason: why it was chosen, if nobody asked for it.
-        missing: why it could not be, where `load` returns None.
-    """
+class _Candidate(NamedTuple):
+    """A source that can be asked for by name: what loads it (None where it is not to be had), why
+    it was chosen if nobody asked for it, and why it could not be."""
 
     load: Callable[[], Photographs | None]
     reason: str
@@ -120,27 +115,17 @@ def _at_path(asked: str) -> Photographs:
 
 def _candidates() -> dict[str, _Candidate]:
     """Return the sources in the order in which they are tried."""
+    file = f"data/{HOMEWORK_FILE}"
+    nothing, never = "because no photographs could be had", "they cannot be drawn"
     return {
-        "homework": _Candidate(
-            load=_homework,
-            reason=f"because data/{HOMEWORK_FILE} is there",
-            missing=f"data/{HOMEWORK_FILE} is missing",
-        ),
+        "homework": _Candidate(_homework, f"because {file} is there", f"{file} is missing"),
         "mirror": _Candidate(
-            load=_mirror,
-            reason="because BLOODCELLS_MIRROR is set",
-            missing="BLOODCELLS_MIRROR is not set",
+            _mirror, "because BLOODCELLS_MIRROR is set", "BLOODCELLS_MIRROR is not set"
         ),
         "bloodmnist": _Candidate(
-            load=_bloodmnist,
-            reason="because it can be downloaded",
-            missing="zenodo.org cannot be reached",
+            _bloodmnist, "because it can be downloaded", "zenodo.org cannot be reached"
         ),
-        "synthetic": _Candidate(
-            load=_synthetic,
-            reason="because no photographs could be had",
-            missing="they cannot be drawn",
-        ),
+        "synthetic": _Candidate(_synthetic, nothing, never),
     }
 
 

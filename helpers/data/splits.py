@@ -13,12 +13,8 @@ from helpers.data.photographs import Photographs
 from helpers.files import replaced
 
 ROLES = (
-    "train",
-    "validation",
-    "test",
-    "reserved_for_shift",
-    "second_acquisition",
-    "dropped",
+    *("train", "validation", "test", "reserved_for_shift"),
+    *("second_acquisition", "dropped"),
 )
 # Every class must have an image in each of these.
 NEEDED_BY_EVERY_CLASS = ROLES[:4]
@@ -77,16 +73,13 @@ def load_roles(photographs: Photographs) -> Roles:
 
 
 def near_copies(photographs: Photographs, roles: Roles) -> dict[str, np.ndarray]:
-    """Return by role the rows of images that have a near-copy among the training images, int64.
-
-    See `cleaning.near_copies`: recompressed, resized, turned and mirrored ones are found.
-    """
+    """Return by role the rows that have one of `cleaning.near_copies` among the training images."""
     train = photographs.images[roles.indices("train")]
-    found = {}
-    for role in ("validation", "test", "reserved_for_shift", "second_acquisition"):
-        rows = roles.indices(role)
-        found[role] = rows[cleaning.near_copies(train, photographs.images[rows])]
-    return found
+    rows_of = {role: roles.indices(role) for role in ROLES[1:-1]}
+    return {
+        role: rows[cleaning.near_copies(train, photographs.images[rows])]
+        for role, rows in rows_of.items()
+    }
 
 
 def assign_roles(
@@ -100,13 +93,9 @@ def assign_roles(
     The homework's own file has no others: 15 % of it is set aside first. The second acquisition is
     taken out of all of these. Every split keeps the classes' shares.
 
-    Args:
-        photographs: from any source.
-        seed: of every random choice.
-        hashes: `cleaning.image_hashes` of the images, computed if not given.
-
     Returns:
-        uint8 (N,), index into ROLES.
+        uint8 (N,), index into ROLES. `hashes`, the images' `cleaning.image_hashes`, are computed
+        if not given.
 
     Raises:
         CourseError: if a class has too few images for an image in every split.
@@ -159,11 +148,8 @@ def subset(indices: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np
     Args:
         indices: int (N,), what is chosen from.
         labels: int (N,), the label of each index.
-        count: how many, at most N.
+        count: how many, at most N (else ValueError).
         seed: of the choice.
-
-    Raises:
-        ValueError: if there are fewer than `count`.
     """
     if count > len(indices):
         raise ValueError(f"{count} of {len(indices)} images were asked for.")
@@ -189,13 +175,9 @@ def write_processed(
     Raises:
         CourseError: if the file cannot be written.
     """
+    images, labels = homework_set.images[keep], homework_set.labels[keep]
     with replaced(path) as temporary:
-        np.savez(
-            temporary,
-            images=homework_set.images[keep],
-            labels=homework_set.labels[keep],
-            acquisition=acquisition[keep],
-        )
+        np.savez(temporary, images=images, labels=labels, acquisition=acquisition[keep])
 
 
 def _read_codes(path: Path, hashes: np.ndarray) -> np.ndarray | None:
@@ -218,14 +200,16 @@ def _read_codes(path: Path, hashes: np.ndarray) -> np.ndarray | None:
 
 
 def _warn_of_near_copies(photographs: Photographs, roles: Roles) -> None:
-    found = near_copies(photographs, roles)
-    counts = [f"{len(rows)} of '{role}'" for role, rows in found.items() if len(rows)]
-    if counts:
-        print(
-            "Warning: images that judge have a near-copy (recompressed, turned or mirrored) among "
-            f"the training images, which flatters every model: {', '.join(counts)}. Keep one of "
-            "each, or put all pictures of one cell into one file."
-        )
+    for role, rows in near_copies(photographs, roles).items():
+        if len(rows):
+            name = f"row {rows[0]}"
+            if photographs.file_names is not None:
+                name = photographs.file_names[rows[0]]
+            print(
+                f"Warning: {len(rows)} images of '{role.replace('_', ' ')}' ({name} is one) have a "
+                "near-copy (recompressed, turned or mirrored) among the training images, which "
+                "flatters every model: keep one of each."
+            )
 
 
 def _once(group_ids: np.ndarray, first: np.ndarray) -> np.ndarray:

@@ -208,3 +208,23 @@ def test_a_clear_lead_on_shifted_images_decides():
 
 def test_a_lead_that_could_be_chance_leaves_the_choice_to_validation():
     assert choose(clean=(199, 97), lucky=(150, 100)) == "clean"
+
+
+def test_the_published_records_say_on_which_photographs_they_were_measured():
+    assert records.published().stamp == "recorded on photographs (mirror)"
+
+
+def test_a_difference_counts_seeds_and_gets_wider_with_more_comparisons():
+    published, pair = records.published(), ("tuning_lion_5e-5", "tuning_adam_1e-4")
+    one = published.difference(*pair, "shifted_validation")
+    of_images_alone = published.difference(*pair, "shifted_validation", alike=[pair[1]] * 2)
+    many = published.difference(*pair, "shifted_validation", comparisons=28)
+    assert one.value == pytest.approx(of_images_alone.value)
+    assert many.low < one.low < one.value < one.high < many.high
+    assert str(one).startswith(f"{100 * one.value:+.1f} points (")
+
+
+def test_the_mean_of_the_seeds_lies_between_the_lowest_and_the_highest():
+    found = records.published().mean("small_cnn", "second_acquisition")
+    assert found.low < found.value < found.high
+    assert found.n == len(records.published().seeds("small_cnn", "second_acquisition")) > 1

@@ -10,7 +10,6 @@ from scipy import optimize, special, stats
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 LEVEL = 0.05
-NORMAL_95 = 1.96
 # How often images are redrawn for an interval of macro F1.
 RESAMPLES = 2000
 # So far below the best (a score in 0-1) a training has failed.
@@ -173,8 +172,14 @@ class Difference:
         """What may be said of the first at the 5 % level."""
         return {1: "better", -1: "worse", 0: "could be chance"}[self.sign]
 
+    def __str__(self) -> str:
+        value, low, high = (100 * number for number in (self.value, self.low, self.high))
+        return f"{value:+.1f} points ({low:+.1f} to {high:+.1f}), {self.verdict}"
 
-def accuracy_difference(first: np.ndarray, second: np.ndarray, seed_variance: float) -> Difference:
+
+def accuracy_difference(
+    first: np.ndarray, second: np.ndarray, seed_variance: float, comparisons: int = 1
+) -> Difference:
     """Return the difference in accuracy of two experiments with several seeds, on the same images.
 
     Two sources of chance add up. Other images: each counts once, with the fraction of seeds that
@@ -185,10 +190,13 @@ def accuracy_difference(first: np.ndarray, second: np.ndarray, seed_variance: fl
         first: bool (seeds, N), which images each seed predicts correctly.
         second: bool (other seeds, N).
         seed_variance: of one seed's accuracy, see `seed_variance`.
+        comparisons: how many are made together; all their intervals hold at once with 95 %
+            (Bonferroni's correction).
     """
     by_image = first.mean(axis=0) - second.mean(axis=0)
     of_images = by_image.var(ddof=1) / len(by_image)
-    return _difference(by_image.mean(), of_images, seed_variance, len(first), len(second))
+    seeds = len(first), len(second)
+    return _difference(by_image.mean(), of_images, seed_variance, *seeds, comparisons)
 
 
 def seed_variance(scores: Iterable[np.ndarray]) -> float:
@@ -350,8 +358,13 @@ def _draws(n: int) -> np.ndarray:
 
 
 def _difference(
-    value: float, of_images: float, of_seeds: float, first_seeds: int, second_seeds: int
+    value: float,
+    of_images: float,
+    of_seeds: float,
+    first_seeds: int,
+    second_seeds: int,
+    comparisons: int = 1,
 ) -> Difference:
     error = np.sqrt(of_images + of_seeds * (1 / first_seeds + 1 / second_seeds))
-    reach = float(NORMAL_95 * error)
+    reach = float(-stats.norm.ppf(LEVEL / 2 / comparisons) * error)
     return Difference(float(value), float(value) - reach, float(value) + reach)

@@ -142,6 +142,12 @@ class Records:
         self.folder, self.by_key = folder, _read(folder / "results.json")
         self._arrays: dict[str, dict[str, np.ndarray]] = {}
 
+    @property
+    def stamp(self) -> str:
+        """What a figure of these records says of the images that they were measured on."""
+        sources = {str(record.details.get("source")) for record in self.by_key.values()}
+        return f"recorded on photographs ({', '.join(sorted(sources))})"
+
     def of_run(self, run: str) -> dict[str, Record]:
         """Return a training's records by image set."""
         found = [record for record in self.by_key.values() if record.run == run]
@@ -208,6 +214,39 @@ class Records:
         logits = (self.logits(name, image_set) for name in (first, second))
         return metrics.compare(self.labels(image_set), *logits)
 
+    def mean(self, experiment: str, image_set: str) -> Estimate:
+        """Return the mean accuracy of all seeds, the lowest and the highest as its interval."""
+        values = self.values(experiment, image_set)
+        if not len(values):
+            raise NotMeasuredError(experiment, image_set)
+        return Estimate(values.mean(), values.min(), values.max(), len(values))
+
+    def difference(
+        self,
+        first: str,
+        second: str,
+        image_set: str,
+        alike: Iterable[str] | None = None,
+        comparisons: int = 1,
+    ) -> metrics.Difference:
+        """Return the difference in accuracy of two experiments, over images and seeds.
+
+        Args:
+            first, second: their names.
+            image_set: on which both are compared.
+            alike: experiments whose seeds tell how far seeds lie apart; None for all recorded.
+            comparisons: see `metrics.accuracy_difference`.
+        """
+        alike = self.experiments(image_set) if alike is None else alike
+        variance = metrics.seed_variance(self.values(name, image_set) for name in alike)
+        correct = (self.correct(name, image_set) for name in (first, second))
+        return metrics.accuracy_difference(*correct, variance, comparisons)
+
+    def experiments(self, image_set: str) -> list[str]:
+        """Return the names of all experiments with a record on an image set."""
+        runs = (record.run for record in self.by_key.values() if record.image_set == image_set)
+        return list(dict.fromkeys(experiment_of(run) for run in runs if "-seed" in run))
+
     def history(self, run: str, identity: str | None = None) -> dict[str, list[float]] | None:
         """Return a training's CURVES, one float per epoch; None where they were not recorded.
 
@@ -264,6 +303,14 @@ def parts(image_set: str, count: int) -> dict[str, np.ndarray]:
 def folder(source: Source) -> Path:
     """Return where this run's figures, tables and records go (see `course.output_folder`)."""
     return course.output_folder(course.profile().name, source.label, source.is_published)
+
+
+def published() -> Records:
+    """Return the records in git, which lessons and the course report read on any images.
+
+    A full run on photographs replaces them by the reader's own.
+    """
+    return Records(course.root() / "report")
 
 
 def record(key: str, estimate: Estimate, *, source: Source, **details: object) -> None:

@@ -13,7 +13,6 @@ from helpers.evaluation import metrics
 from helpers.evaluation.metrics import (
     Difference,
     Estimate,
-    accuracy_difference,
     macro_f1_difference,
     macro_f1_samples,
     seed_variance,
@@ -279,10 +278,9 @@ def difference(
 ) -> Difference:
     """Return the difference of two experiments over all their seeds, by accuracy or macro F1."""
     alike = REMEDIES if metric == "macro F1" else (*TRIALS, *REMEDIES)
-    variance = seed_variance(scores(records, name, images, metric) for name in alike)
     if metric == "accuracy":
-        rights = (records.correct(name, images) for name in (first, second))
-        return accuracy_difference(*rights, variance)
+        return records.difference(first, second, images, alike)
+    variance = seed_variance(scores(records, name, images, metric) for name in alike)
     labels = records.labels(images)
     resampled = [
         macro_f1_samples(labels, records.predicted(name, images), len(CLASS_NAMES))

@@ -7,9 +7,13 @@ be refused is asserted too. A failure names its seed.
 import contextlib
 import hashlib
 import io
+import json
+import os
 import shutil
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -19,9 +23,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import course
+from helpers import course, files
 from helpers.course import CourseError
 from helpers.data import downloads, reading, sources
+from helpers.evaluation import records
+from helpers.models import backbones, released
 
 SEEDS = range(20)
 CONTENT = bytes(range(256)) * 20
@@ -367,8 +373,6 @@ def strange_text(rng: np.random.Generator) -> str:
 
 @pytest.mark.parametrize("name", ["COURSE_PROFILE", "BLOODCELLS_SOURCE", "BLOODCELLS_BACKBONE"])
 def test_settings(folder, name, monkeypatch):
-    from helpers.models import backbones
-
     read = {
         "COURSE_PROFILE": course.profile,
         "BLOODCELLS_SOURCE": sources.load_photographs,
@@ -380,3 +384,156 @@ def test_settings(folder, name, monkeypatch):
         before = files_of(folder.parent)
         assert refused(name, seed, read, lambda found: False)
         assert files_of(folder.parent) == before
+
+
+# --- records, predictions, curves and cards
+
+
+def altered_json(found: object, rng: np.random.Generator) -> bytes:
+    """Return JSON with one of its values replaced or taken away, or text that is no JSON."""
+    whole = json.dumps(found)
+    if rng.random() < 0.3:
+        texts = [whole[:-20], "[" * 100_000, whole + "}", "null", '{"a": 1}', "[[]]", "", "\0"]
+        codes = ["utf-8", "utf-16", "latin-1"]
+        return str(rng.choice(texts)).encode(str(rng.choice(codes)))
+    found = json.loads(whole)
+    parent, key = None, None
+    node = found
+    while isinstance(node, dict | list) and node and (parent is None or rng.random() < 0.6):
+        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+        parent, key = node, keys[rng.integers(len(keys))]
+        node = node[key]
+    if rng.random() < 0.3:
+        del parent[key]
+    else:
+        strange = [None, "0.9", [], {}, True, float("nan"), float("inf"), -1, 10**400, "\x1b[2J\n"]
+        parent[key] = strange[rng.integers(len(strange))]
+    return json.dumps(found).encode()
+
+
+def test_records(folder):
+    details = {"seed": 0, "epochs": 3, "seconds": 5.0}
+    sound = [
+        {"key": f"cnn-seed{k}/test/accuracy", "value": 0.5, "interval": [0.4, 0.6], "n": 9}
+        | details
+        for k in range(2)
+    ]
+    file, count = folder / "results.json", 0
+
+    def read() -> dict:
+        found = records.Records(folder)
+        for seed in found.seeds("cnn", "test"):
+            found.estimate("cnn", "test", seed)
+        return found.by_key
+
+    def fractions(found: dict) -> bool:
+        return all(0 <= record.estimate.value <= 1 for record in found.values())
+
+    for seed in SEEDS:
+        file.write_bytes(altered_json(sound, np.random.default_rng([7, seed])))
+        before = files_of(folder.parent)
+        count += refused("records", seed, read, fractions)
+        assert files_of(folder.parent) == before
+    assert count >= len(SEEDS) // 3
+
+
+def test_predictions(folder):
+    (folder / "predictions").mkdir()
+    file, count = folder / "predictions" / "labels.npz", 0
+
+    def attempt() -> dict:
+        return records.Records(folder).arrays("labels")
+
+    for seed in SEEDS:
+        fault = ["cut", "bytes", "header", "packed"][seed % 4]
+        file.write_bytes(npz_case(fault, np.random.default_rng([8, seed])))
+        before = files_of(folder.parent)
+        count += refused("predictions", seed, attempt, lambda found: isinstance(found, dict))
+        assert files_of(folder.parent) == before
+    assert count >= len(SEEDS) // 2
+
+
+def test_curves(folder):
+    (folder / "curves").mkdir()
+    file, count = folder / "curves" / "cnn-seed0.json", 0
+    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    sound = {"identity": "0" * 8} | {name: [0.5, 0.25] for name in names}
+
+    for seed in SEEDS:
+        file.write_bytes(altered_json(sound, np.random.default_rng([9, seed])))
+        before = files_of(folder.parent)
+        count += refused(
+            "curves",
+            seed,
+            lambda: records.Records(folder).history("cnn-seed0"),
+            lambda found: found is None or set(found) == set(names),
+        )
+        assert files_of(folder.parent) == before
+    assert count >= len(SEEDS) // 3
+
+
+def test_cards(folder, monkeypatch):
+    sound = json.loads((released.folder("final") / "card.json").read_text(encoding="utf-8"))
+    monkeypatch.setattr(course, "root", lambda: folder)
+    (folder / "models" / "final").mkdir(parents=True)
+    file, count = folder / "models" / "final" / "card.json", 0
+    for seed in SEEDS:
+        file.write_bytes(altered_json(sound, np.random.default_rng([10, seed])))
+        before = files_of(folder.parent)
+        count += refused(
+            "card", seed, lambda: released.card("final"), lambda found: "sha256" in found
+        )
+        # The weights are not there.
+        assert refused("model", seed, lambda: released.load("final"), lambda _: False)
+        assert files_of(folder.parent) == before
+    assert count >= len(SEEDS) // 4
+
+
+# --- the command line
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("score", "no such.zip"),
+        ("score", "--minutes", "nan", "cells.zip"),
+        ("predict", "no such.jpg"),
+        ("nothing",),
+    ],
+    ids=" ".join,
+)
+def test_the_command_line_ends_with_a_sentence(folder, command):
+    """The real one, since a traceback of the interpreter's own would be seen nowhere else."""
+    (folder / "cells.zip").write_bytes(zip_case("cut", np.random.default_rng(0)))
+    before = files_of(folder)
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers", *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(course.root()), "BLOODCELLS_SOURCE": "no such source"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode in (1, 2), done
+    assert "Traceback" not in done.stderr + done.stdout
+    last = (done.stderr or done.stdout).strip().splitlines()[-1]
+    if done.returncode == 1:
+        check_sentence(last)
+    assert files_of(folder) == before
+
+
+@pytest.mark.parametrize("fault", ["cut", "header"])
+def test_damaged_caches_are_made_anew(folder, fault, capsys):
+    file, whole, count = folder / "cells.npy", np.arange(64, dtype=np.uint8), 0
+    for seed in SEEDS:
+        rng = np.random.default_rng([11, seed])
+        np.save(file, whole)
+        npy = file.read_bytes()
+        bad = npy[: rng.integers(1, 190)] if fault == "cut" else strange_header("", npy, rng)
+        file.write_bytes(bad)
+        found = files.cached_array(file, lambda: whole)
+        told = capsys.readouterr().out
+        if told:
+            check_sentence(told.strip())
+        count += bool(told) and (found == whole).all()
+    assert count >= len(SEEDS) // 2

@@ -42,11 +42,13 @@ def check_environment() -> None:
         CourseError: if COURSE_PROFILE or KERAS_BACKEND is mistyped or of no use here.
     """
     course.profile()
-    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
         raise course.CourseError(
-            f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}, but the course needs "
-            "'tensorflow': unset it, or set it so."
+            f"KERAS_BACKEND is {backend!r}, but the course needs 'tensorflow': unset it."
         )
+    # Over the one that ~/.keras/keras.json may name.
+    os.environ["KERAS_BACKEND"] = backend
     # No command opens a window, and matplotlib stops at a name that it does not know.
     os.environ.pop("MPLBACKEND", None)
 

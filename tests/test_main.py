@@ -70,7 +70,16 @@ def test_wrong_settings_are_told_before_anything_is_loaded(setting, value, expec
     assert time.perf_counter() - started < 5
 
 
+def test_empty_settings_are_none(monkeypatch):
+    for name in ("COURSE_PROFILE", "KERAS_BACKEND"):
+        monkeypatch.setenv(name, "")
+    command_line.check_environment()
+    assert course.profile().name == "quick"
+    assert os.environ["KERAS_BACKEND"] == "tensorflow"
+
+
 def test_a_plotting_backend_that_does_not_exist_is_no_matter(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     monkeypatch.setenv("MPLBACKEND", "nonsense")
     command_line.check_environment()
     assert "MPLBACKEND" not in os.environ

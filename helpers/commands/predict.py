@@ -60,7 +60,7 @@ def read_image(path: Path, pbc: bool = False) -> np.ndarray:
     """Return one image file as the networks take it, decoded like the course's class folders.
 
     Args:
-        path: of a file in one of `image_folders.FORMATS`.
+        path: of a file in one of `reading.FORMATS`.
         pbc: crop to the central 200 pixels whatever its size; else only if it is in PBC_SIZES.
 
     Returns:
@@ -108,10 +108,7 @@ def sheet(
 
 def _has_pbc_size(data: bytes) -> bool:
     # What is wrong with an image is told when it is decoded.
-    with (
-        suppress(Exception),
-        Image.open(io.BytesIO(data), formats=reading.FORMATS) as image,
-    ):
+    with suppress(Exception), Image.open(io.BytesIO(data), formats=reading.FORMATS) as image:
         return image.size in PBC_SIZES
     return False
 
@@ -136,9 +133,10 @@ def _images_below(folder: Path) -> list[Path]:
         raise CourseError(
             f"The folder {printable(folder)} holds no image: name one that holds {kinds}."
         )
-    others = Counter(path.suffix.lower() or "no ending" for path in files if path not in set(found))
+    endings = Counter(path.suffix.lower() or "no ending" for path in files)
+    others = [f"{n:,} {ending}" for ending, n in endings.items() if ending not in reading.SUFFIXES]
     if others:
-        named = printable(", ".join(f"{count:,} {ending}" for ending, count in others.items()))
+        named = printable(", ".join(others))
         print(f"Left out of {printable(folder)}: {named} (read are {kinds}).", file=sys.stderr)
     return found
 
@@ -157,7 +155,7 @@ def _predictions(
                 try:
                     images[path] = read_image(path, pbc)
                 except CourseError as error:
-                    tqdm.write(str(error), file=sys.stderr)
+                    tqdm.write(printable(error), file=sys.stderr)
                 bar.update()
             if images:
                 batch = np.stack(list(images.values()))
@@ -178,10 +176,7 @@ def _line(path: Path, probabilities: np.ndarray, class_names: Sequence[str]) -> 
 
 
 def _write_csv(path: Path, found: dict[Path, np.ndarray], class_names: Sequence[str]) -> None:
-    with (
-        replaced(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
+    with replaced(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*CSV_HEADER, *class_names])
         for image, probabilities in found.items():
@@ -194,12 +189,6 @@ def _write_csv(path: Path, found: dict[Path, np.ndarray], class_names: Sequence[
             # A spreadsheet takes a cell that begins so for a formula.
             name = f"'{name}" if name.startswith(FORMULA) else name
             writer.writerow([name, *chosen, *(f"{p:.6f}" for p in probabilities)])
-
-
-def _write_sheet(path: Path, figure: Figure) -> None:
-    with replaced(path) as temporary:
-        figure.savefig(temporary, metadata=SHEET_NOTE)
-    plt.close(figure)
 
 
 def _percent(probability: float) -> str:
@@ -325,7 +314,9 @@ def main(arguments: list[str] | None = None) -> int:
         # No window is wanted, and on some machines none can be opened.
         matplotlib.use("agg")
         figure = sheet(np.stack(first), np.stack(list(found.values())), class_names, note)
-        _write_sheet(drawn, figure)
+        with replaced(drawn) as temporary:
+            figure.savefig(temporary, metadata=SHEET_NOTE)
+        plt.close(figure)
         _say(f"{printable(options.sheet)} written.")
     missing = len(files) - len(found)
     if missing:

@@ -7,7 +7,7 @@ import sys
 # TensorFlow reads this when it is first imported; its start-up notes are no part of a lesson.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Keras reads this when it is first imported; without the backend it names, that is a traceback.
-if (_backend := os.environ.get("KERAS_BACKEND", "tensorflow")) != "tensorflow":
+if (_backend := os.environ.get("KERAS_BACKEND") or "tensorflow") != "tensorflow":
     print(f"KERAS_BACKEND={_backend} is not used: this course needs TensorFlow.", file=sys.stderr)
 os.environ["KERAS_BACKEND"] = "tensorflow"
 # Several networks in one notebook are traced anew on purpose; TensorFlow warns of that.

@@ -3,6 +3,8 @@
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from helpers import course
 
@@ -29,28 +31,27 @@ def main(arguments: list[str] | None = None) -> int | None:
             return 0
         print(f"\nNo command is called {course.printable(name)}.", file=sys.stderr)
         return 2
-    check_environment()
-    # argparse takes a command's name from here.
-    sys.argv = [f"python -m helpers {name}", *rest]
-    return importlib.import_module(f"helpers.{COMMANDS[name][0]}").main()
-
-
-def check_environment() -> None:
-    """Refuse, before anything is loaded, settings that no command could work with.
-
-    Raises:
-        CourseError: if COURSE_PROFILE or KERAS_BACKEND is mistyped or of no use here.
-    """
-    course.profile()
-    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
-    if backend != "tensorflow":
-        raise course.CourseError(
-            f"KERAS_BACKEND is {backend!r}, but the course needs 'tensorflow': unset it."
-        )
-    # Over the one that ~/.keras/keras.json may name.
-    os.environ["KERAS_BACKEND"] = backend
+    course.profile()  # a mistyped one is told before anything is loaded
     # No command opens a window, and matplotlib stops at a name that it does not know.
     os.environ.pop("MPLBACKEND", None)
+    # argparse takes a command's name from here.
+    sys.argv = [f"python -m helpers {name}", *rest]
+    with hushed():
+        module = importlib.import_module(f"helpers.{COMMANDS[name][0]}")
+    return module.main()
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Let standard error lead nowhere: TensorFlow has no other way to be imported without notes."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 if __name__ == "__main__":

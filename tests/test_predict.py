@@ -417,6 +417,14 @@ def test_a_folder_that_may_not_be_read_is_not_called_empty(work):
     (work / "cells").chmod(0o755)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_is_not_waited_for(work, capsys):
+    save(work / "cells/a.png")
+    os.mkfifo(work / "cells/b.png")
+    assert predict.main(["cells", "cells/b.png"]) == 1
+    assert "b.png is a pipe or a device" in capsys.readouterr().err
+
+
 def test_a_name_too_long_for_any_file_is_one_sentence(work, capsys):
     save(work / "a.png")
     assert predict.main(["a.png", "x" * 5000]) == 1

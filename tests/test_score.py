@@ -459,6 +459,16 @@ def test_what_a_submission_cannot_reach(tmp_path, reach):
     assert not (course.root() / "written").exists()
 
 
+def test_a_course_within_a_readable_folder_is_left_out_of_it(tmp_path, monkeypatch):
+    for name in ("opt/tools", "opt/lectures/blood/report", "opt/lectures/other"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setattr(course, "root", lambda: tmp_path / "opt" / "lectures" / "blood")
+    found = isolated._beside_course(tmp_path / "opt")
+    assert sorted(found) == [str(tmp_path / "opt" / name) for name in ("lectures/other", "tools")]
+    assert isolated._beside_course(tmp_path / "opt" / "tools") == [str(tmp_path / "opt" / "tools")]
+    assert isolated._beside_course(course.root()) == []
+
+
 def test_no_path_of_the_repository_in_the_environment(tmp_path, monkeypatch):
     own = str(course.root() / "tools")
     monkeypatch.setenv("PATH", os.pathsep.join([own, os.environ["PATH"]]))

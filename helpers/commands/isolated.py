@@ -76,7 +76,9 @@ MAX_OUTPUT_BYTES = 10**8
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 LANDLOCK_CREATE, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT = 444, 445, 446
 READ_FILES = 0b1101
-SYSTEM_FOLDERS = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/proc", "/sys")
+SYSTEM_FOLDERS = (
+    *("/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix", "/proc", "/sys"),
+)
 
 
 @dataclass(frozen=True)
@@ -163,10 +165,13 @@ def _run(
 ) -> int | None:
     """Run this file as a script; return its exit status, or None if the time ran out."""
     script = shutil.copy(__file__, workspace / "run.py")
+    environment = _environment(workspace / "home")
+    readable = [*SYSTEM_FOLDERS, sys.prefix, sys.base_prefix]
+    readable += filter(None, environment.get("LD_LIBRARY_PATH", "").split(os.pathsep))
     given = {
         "workspace": str(workspace),
         "libraries": _libraries(),
-        "readable": [*SYSTEM_FOLDERS, sys.prefix, sys.base_prefix, *_libraries()],
+        "readable": [*_libraries(), *(part for f in readable for part in _beside_course(Path(f)))],
         "gigabytes": gigabytes,
         "processor_seconds": math.ceil(seconds) * (os.cpu_count() or 1),
         "parent": os.getpid(),
@@ -182,7 +187,7 @@ def _run(
         stdout=output,
         stderr=errors,
         cwd=workspace / "home",
-        env=_environment(workspace / "home"),
+        env=environment,
         start_new_session=True,
     )
     try:
@@ -207,12 +212,20 @@ def _kill(process: subprocess.Popen) -> None:
 
 def _environment(home: Path) -> dict[str, str]:
     handed_on = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
-    for name in FOLDERS_HANDED_ON:
-        folders = handed_on.get(name, os.defpath if name == "PATH" else "").split(os.pathsep)
+    for name in set(FOLDERS_HANDED_ON) & set(handed_on):
+        folders = handed_on[name].split(os.pathsep)
         elsewhere = [f for f in folders if not Path(f).resolve().is_relative_to(course.root())]
-        handed_on[name] = os.pathsep.join(elsewhere)
+        handed_on[name] = os.pathsep.join(elsewhere) or os.defpath
     own = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), str(home))
     return {**handed_on, **own}
+
+
+def _beside_course(folder: Path) -> list[str]:
+    """Return a folder; if the course lies in it, what else does."""
+    if not course.root().is_relative_to(folder):
+        return [str(folder)]
+    others = [] if folder == course.root() else folder.iterdir()
+    return [part for other in others for part in _beside_course(other)]
 
 
 def _libraries() -> list[str]:

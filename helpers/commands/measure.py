@@ -23,7 +23,7 @@ from helpers import course
 from helpers.data import cleaning
 from helpers.data.photographs import IMAGE_SIZE
 from helpers.evaluation import machine
-from helpers.files import replaced
+from helpers.files import write_json
 from helpers.models import backbones, fused_batch_norm, networks, weights
 from helpers.training import loop, recipes
 from helpers.training.run import FROM_SCRATCH, new_network
@@ -54,18 +54,10 @@ def _random_labels(count: int) -> np.ndarray:
 def multiply_adds(model: keras.Model) -> int:
     """Return how many products one image takes, each added to a sum, at the model's input size.
 
-    A kernel is used once at each place of its layer's output, so a layer counts
-
-        height x width of its output x weights in its kernel
-
-    which is height x width x filters x (kernel height x kernel width x input channels / groups) for
-    a convolution, height x width x channels x (kernel height x kernel width) for a depthwise one,
-    and inputs x units for a dense layer. Biases, normalisation, activations, pooling and sums of
-    layers are left out, as in the tables of the EfficientNet and MobileNetV3 papers; Google's table
-    of EfficientNet-Lites counts them too and is about 5 % higher.
-
-    Args:
-        model: built for images of one size, nested or not.
+    A kernel is used once at each place of its layer's output: height x width of that output, times
+    the weights in the kernel. Biases, normalisation, activations, pooling and sums of layers are
+    left out, as in the tables of the EfficientNet and MobileNetV3 papers; Google's table of
+    EfficientNet-Lites counts them too and is about 5 % higher.
     """
     total = 0
     for layer in model.layers:
@@ -80,10 +72,9 @@ def multiply_adds(model: keras.Model) -> int:
 def compiled_network(name: str) -> keras.Model:
     """Return a network with random weights, frozen and compiled as the course trains it.
 
-    A backbone is frozen as in `recipes.fine_tuned_on_subset`.
-
     Args:
-        name: "small_cnn", "vgg_like" or a key of `backbones.BACKBONES`.
+        name: "small_cnn", "vgg_like" or a key of `backbones.BACKBONES`, which is frozen as in
+            `recipes.fine_tuned_on_subset`.
 
     Raises:
         CourseError: if no network has that name.
@@ -96,18 +87,12 @@ def compiled_network(name: str) -> keras.Model:
 
 
 def cost(name: str) -> dict:
-    """Return what a network costs on this machine.
-
-    Args:
-        name: "small_cnn", "vgg_like" or a key of `backbones.BACKBONES`.
+    """Return what a network (see `compiled_network`) costs on this machine.
 
     Returns:
         "title", "parameters" (all weights, normalisation's statistics included), "multiply_adds"
-        of one image, and the median "training_ms" and "inference_ms" an image, in batches of
+        of one image, and the median "training_ms" and "inference_ms" per image, in batches of
         TRAINING_BATCH and INFERENCE_BATCH images.
-
-    Raises:
-        CourseError: if no network has that name.
     """
     model = compiled_network(name)
     images, labels = _random_images(INFERENCE_BATCH), _random_labels(TRAINING_BATCH)
@@ -136,7 +121,7 @@ def measure_costs() -> None:
         measured[name] = cost(name)
         print(
             f"{measured[name]['title']:20s}"
-            f"{measured[name]['training_ms']:8.2f} ms an image in training,"
+            f"{measured[name]['training_ms']:8.2f} ms per image in training,"
             f"{measured[name]['inference_ms']:8.2f} in inference",
             flush=True,
         )
@@ -146,8 +131,7 @@ def measure_costs() -> None:
         "batch": {"training": TRAINING_BATCH, "inference": INFERENCE_BATCH},
         **machine.provenance(),
     }
-    with replaced(course.root() / "report" / "costs.json") as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+    write_json(course.root() / "report" / "costs.json", content)
 
 
 def training_step(jit_compile: bool = False, fuse: bool = True, frozen: bool = False) -> float:
@@ -240,8 +224,7 @@ def compare_ways() -> None:
             print(f"{way:34s}{measured[way]['seconds']:12,.3f} s {memory}", flush=True)
         ratio = measured[other]["seconds"] / measured[ours]["seconds"]
         print(f"{'':34s}{ratio:12,.1f} times faster\n", flush=True)
-    with replaced(course.build_folder() / "benchmark.json") as temporary:
-        temporary.write_text(json.dumps(measured, indent=1))
+    write_json(course.build_folder() / "benchmark.json", measured)
 
 
 def _in_own_process(way: str) -> dict:

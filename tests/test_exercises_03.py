@@ -1,0 +1,141 @@
+"""Wrong answers to the exercises of 03_custom_cnns, each refused with its mistake."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import signal
+
+import exercises
+
+CLASSES = 8
+HISTORY = {
+    "loss": [2.0, 1.6, 1.3, 1.2, 1.1, 1.15, 0.9],
+    "val_loss": [1.9, 1.5, 1.6, 1.4, 1.2, 1.3, 1.4],
+    "val_accuracy": [0.2, 0.3, 0.4, 0.35, 0.5, 0.5, 0.5],
+}
+IMAGES = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3), dtype=np.uint8)
+
+
+class Network:
+    """Answers like a network of `weights` weights: by `rule`, from images to classes."""
+
+    def __init__(self, weights, rule):
+        self.weights, self.rule = weights, rule
+
+    def count_params(self):
+        return self.weights
+
+    def predict(self, images, verbose):
+        return np.eye(CLASSES)[self.rule(images)]
+
+
+def by_first_row(images):
+    return images[:, 0].astype(int).sum(axis=(1, 2)) % CLASSES
+
+
+def verdict(name, answer, **given):
+    return exercises.find(name).verdict(answer, **given)
+
+
+def refused(name, answer, words, **given):
+    mistake = verdict(name, answer, **given)
+    assert mistake is not None and words in mistake, mistake
+
+
+def test_the_untrained_loss():
+    assert verdict("03.1", np.log(8), class_count=CLASSES) is None
+    assert verdict("03.1", 2.08, class_count=CLASSES) is None
+    for answer, words in ((0.125, "probability"), (3.0, "base 2"), (np.log10(8), "base 10")):
+        refused("03.1", answer, words, class_count=CLASSES)
+    refused("03.1", -np.log(8), "sign", class_count=CLASSES)
+
+
+def test_the_flattened_weights():
+    assert verdict("03.2", (3 * 3 * 512 + 1) * 8, class_count=CLASSES) is None
+    for answer, words in (
+        (3 * 3 * 512 * 8, "biases"),
+        (513 * 8, "as it is"),
+        ((6 * 6 * 512 + 1) * 8, "before its last pooling"),
+        (3 * 3 * 512 + 1, "one class's"),
+        ((3, 3, 512), "One number"),
+    ):
+        refused("03.2", answer, words, class_count=CLASSES)
+
+
+def by_loops(image, kernel):
+    height, width = (a - b + 1 for a, b in zip(image.shape, kernel.shape, strict=True))
+    answers = np.zeros((height, width))
+    for row in range(height):
+        for column in range(width):
+            window = image[row : row + kernel.shape[0], column : column + kernel.shape[1]]
+            answers[row, column] = (window * kernel).sum()
+    return answers
+
+
+def test_the_convolution():
+    assert verdict("03.3", by_loops) is None
+    refused("03.3", by_loops(np.ones((5, 5)), np.ones((3, 3))), "the function itself")
+    refused("03.3", lambda i, k: signal.convolve2d(i, k, "valid"), "turned around")
+    refused("03.3", lambda i, k: signal.correlate2d(i, k, "same"), "padding")
+    refused("03.3", lambda i, k: by_loops(i, k)[:-1], "shape")
+    refused("03.3", lambda i, k: by_loops(i, k[:, :1] @ np.ones((1, 3))), "shape")
+    refused("03.3", lambda i, k: by_loops(i, k) / k.size, "values are wrong")
+    refused("03.3", lambda i: i, "fails")
+
+
+def test_a_patience_of_one():
+    assert verdict("03.4", 3, history=HISTORY) is None
+    for answer, words in ((2, "put back"), (5, "best epoch"), (6, "training"), (4, "accuracy")):
+        refused("03.4", answer, words, history=HISTORY)
+    refused("03.4", 7, "patience of two", history=HISTORY)
+
+
+def test_a_patience_of_one_that_never_runs_out():
+    history = {name: HISTORY["loss"][:5] for name in ("loss", "val_loss", "val_accuracy")}
+    assert verdict("03.4", 5, history=history) is None
+
+
+def test_the_quarter_turn():
+    network = Network(1, by_first_row)
+    turned = np.rot90(IMAGES, axes=(1, 2))
+    same = (by_first_row(IMAGES) == by_first_row(turned)).mean()
+    assert verdict("03.5", same, network=network, images=IMAGES) is None
+    given = {"network": network, "images": IMAGES}
+    refused("03.5", 1 - same, "changes", **given)
+    refused("03.5", 1.0, "mirrored", **given)
+    refused("03.5", 100 * same, "percentage", **given)
+    refused("03.5", by_first_row(IMAGES) == by_first_row(turned), "One number", **given)
+
+
+def test_the_images_needed():
+    assert verdict("03.6", 2167) is None
+    for answer, words in (
+        (8667, "either side"),
+        (564, "standard error"),
+        (9604, "50 %"),
+        (46.5, "root"),
+        (21.7, "fraction"),
+    ):
+        mistake = verdict("03.6", answer)
+        assert mistake is not None and words in mistake, mistake
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Network(60, by_first_row), "at most 50"),
+        (Network(40, lambda images: np.zeros(len(images), int)), "one class"),
+        (Network(40, lambda images: 7 - by_first_row(images)), "2 points below"),
+        (0.95, "network itself"),
+    ],
+)
+def test_a_smaller_network_that_falls_short(answer, words):
+    judge = SimpleNamespace(images=IMAGES, labels=by_first_row(IMAGES))
+    refused("03.7", answer, words, reference=Network(100, by_first_row), judge=judge)
+
+
+def test_a_smaller_network_that_is_as_good():
+    judge = SimpleNamespace(images=IMAGES, labels=by_first_row(IMAGES))
+    given = {"reference": Network(100, by_first_row), "judge": judge}
+    assert verdict("03.7", Network(50, by_first_row), **given) is None

@@ -32,8 +32,8 @@ def untrained_loss(answer: object, class_count: int) -> str | None:
 
 @exercise(
     "03.2",
-    "How many numbers does the last map have after its pooling? Each class has a weight for every one "
-    "of them, and one bias.",
+    "How many numbers does the last map have after its pooling? Each class has a weight for every "
+    "one of them, and one bias.",
 )
 def flattened_weights(answer: object, class_count: int) -> str | None:
     """Expect the weights of a dense layer on CNN 2's flattened last map."""
@@ -117,8 +117,8 @@ def patience_of_one(answer: object, history: dict[str, list[float]]) -> str | No
 
 @exercise(
     "03.5",
-    "np.rot90(images, axes=(1, 2)) turns each image; `network.predict(..., verbose=0).argmax(axis=1)` "
-    "names the classes. Compare the two predictions with each other; the labels don't matter.",
+    "np.rot90(images, axes=(1, 2)) turns each image; the largest of `network.predict`'s logits is "
+    "the class. Compare the two predictions with each other; the labels don't matter.",
 )
 def quarter_turn(answer: object, network: object, images: np.ndarray) -> str | None:
     """Expect the fraction of images whose predicted class survives a quarter turn."""

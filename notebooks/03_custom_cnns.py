@@ -44,8 +44,7 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from exercises import check, hint
-
+from exercises import check
 from helpers.data.sets import load_course_data
 from helpers.evaluation import metrics, records
 from helpers.figures import charts, style
@@ -271,7 +270,7 @@ def cross_entropy(logits, labels):
 
 # %%
 probability = np.array([1.0, 0.9, 0.5, 0.125, 0.01])
-pd.DataFrame({"of the true class": probability, "loss": (-np.log(probability)).round(3)})
+pd.DataFrame({"of the true class": probability, "loss": np.log(1 / probability).round(3)})
 
 # %% [markdown]
 # Being sure and correct costs nothing. Being sure and wrong costs more and more, without end: this is
@@ -585,7 +584,7 @@ for other in (1, 2):
 #
 # ## Exercises
 #
-# Replace the three dots and run the cell. `hint("03.1")` helps; solutions are in `solutions/`.
+# Replace the three dots and run the cell. `hint("03.1")` (`from exercises import hint`) helps; solutions are in `solutions/`.
 #
 # **Exercise 03.1** (2 minutes) · *Predict before you run.* What is the loss of a network that gives every
 # one of `class_count` classes the same probability?

@@ -53,8 +53,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from exercises import check, hint
-
+from exercises import check
 from helpers.data.sets import load_course_data
 from helpers.evaluation import metrics, records
 from helpers.figures import charts, style
@@ -560,7 +559,7 @@ pd.DataFrame(
 #
 # ## Exercises
 #
-# Replace the three dots and run the cell. `hint("04.1")` helps; solutions are in `solutions/`.
+# Replace the three dots and run the cell. `hint("04.1")` (`from exercises import hint`) helps; solutions are in `solutions/`.
 #
 # **Exercise 04.1** (2 minutes) · *Predict before you run.* The report also tried a dense layer of 128 units
 # between features and output. How many weights, biases included, has a head on `width` features with such a

@@ -544,7 +544,12 @@ reported = {
     for title, (name, seed) in zip(titles, trainings, strict=True)
 }
 heading = "Three seeds of one design: alike on test, 31 % to 57 % on the second acquisition"
-style.save(charts.dots(reported, heading, "accuracy in %", panels=True), "03_seeds", data.source, recorded.stamp)
+style.save(
+    charts.dots(reported, heading, "accuracy in %", panels=True),
+    "03_seeds",
+    data.source,
+    recorded.stamp,
+)
 
 # %% [markdown]
 # Look at the three seeds of CNN 1. On test images they lie within 1.7 points. On the second acquisition

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from io import BytesIO
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -88,3 +89,14 @@ def test_figures_need_neither_tensorflow_nor_the_images():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=course.root())
     assert done.returncode == 0
+
+
+def test_a_notebook_shows_the_whole_figure_with_its_stamp(monkeypatch):
+    shown = []
+    monkeypatch.setattr(style, "display", lambda picture, metadata: shown.append(picture))
+    figure, _ = plt.subplots(figsize=(4, 2), layout="constrained")
+    style.save(figure, "toy", SOURCE)
+    pixels = plt.imread(BytesIO(shown[0].data))
+    size = figure.get_size_inches() * figure.dpi
+    assert pixels.shape[1::-1] == pytest.approx(size, abs=1)
+    assert pixels[-12:, -100:].min() < 0.9, "the stamp is cut off"

@@ -7,12 +7,13 @@ says what was found; the stamp, added on saving, says from which images and in w
 import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from IPython.display import display
+from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 from helpers import course
@@ -94,8 +95,12 @@ def save(figure: Figure, name: str, source: Source, stamp: str | None = None) ->
     _stamp(figure, stamp)
     folder = course.output_folder(profile, source.label, source.is_published) / "figures"
     write(figure, folder / name, (".png", ".pdf"))
-    # Not plt.show(): a notebook stores the heading with the image, for readers who cannot see it.
-    display(figure, metadata={"image/png": {"alt": f"{alternative} ({stamp})"}})
+    # Neither plt.show() nor the figure: a notebook would crop it, stamp and all, to what is laid out.
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=figure.dpi)
+    # The heading goes with the image, for readers who cannot see it.
+    alternative = {"alt": f"{alternative} ({stamp})"}
+    display(Image(picture.getvalue()), metadata={"image/png": alternative})
     plt.close(figure)
 
 

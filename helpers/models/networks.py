@@ -1,7 +1,7 @@
 """The course's networks: the report's two custom CNNs, and a backbone with a head."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -33,15 +33,7 @@ def small_cnn(class_count: int) -> keras.Model:
     Returns:
         A model that takes images (N, 96, 96, 3) in 0-255 and returns logits (N, class_count).
     """
-    return keras.Sequential(
-        [
-            *_pixels(),
-            *_convolutions(32, 64),
-            layers.Flatten(name="flatten"),
-            layers.Dense(class_count, name="logits"),
-        ],
-        name="small_cnn",
-    )
+    return _cnn("small_cnn", (32, 64), layers.Flatten(name="flatten"), class_count)
 
 
 def vgg_like(class_count: int) -> keras.Model:
@@ -57,15 +49,8 @@ def vgg_like(class_count: int) -> keras.Model:
     Returns:
         A model that takes images (N, 96, 96, 3) in 0-255 and returns logits (N, class_count).
     """
-    return keras.Sequential(
-        [
-            *_pixels(),
-            *_convolutions(64, 128, 256, 512, 512),
-            layers.GlobalAveragePooling2D(name="pooling"),
-            layers.Dense(class_count, name="logits"),
-        ],
-        name="vgg_like",
-    )
+    pooling = layers.GlobalAveragePooling2D(name="pooling")
+    return _cnn("vgg_like", (64, 128, 256, 512, 512), pooling, class_count)
 
 
 def head(
@@ -251,17 +236,17 @@ def block_names(backbone: keras.Model) -> list[str]:
     return list(dict.fromkeys(_block_of_each_layer(backbone)))
 
 
-def _pixels() -> list:
-    return [
-        keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="image"),
-        layers.Rescaling(1 / 255, name="rescaling"),
-    ]
-
-
-def _convolutions(*filters: int) -> Iterator[layers.Layer]:
+def _cnn(name: str, filters: Sequence[int], reduce: layers.Layer, class_count: int) -> keras.Model:
+    model = keras.Sequential(name=name)
+    model.add(keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="image"))
+    model.add(layers.Rescaling(1 / 255, name="rescaling"))
     for number, count in enumerate(filters, start=1):
-        yield layers.Conv2D(count, 3, padding="same", activation="relu", name=f"conv_{number}")
-        yield layers.MaxPooling2D(2, name=f"pool_{number}")
+        kind = {"padding": "same", "activation": "relu", "name": f"conv_{number}"}
+        model.add(layers.Conv2D(count, 3, **kind))
+        model.add(layers.MaxPooling2D(2, name=f"pool_{number}"))
+    model.add(reduce)
+    model.add(layers.Dense(class_count, name="logits"))
+    return model
 
 
 def _block_of_each_layer(backbone: keras.Model) -> list[str]:

@@ -139,7 +139,7 @@ def _stamp(figure: Figure, text: str) -> None:
     for legend in figure.legends:
         # From the figure's edge, which the layout's rectangle does not move.
         legend.borderaxespad = (72 * strip + 4) / legend.get_texts()[0].get_fontsize()
-    style = {"fontsize": 7, "color": "0.45", "ha": "right", "va": "bottom", "in_layout": False}
+    style = {"fontsize": 7, "color": "0.45", "ha": "right", "va": "bottom"}
     figure.text(0.995, 0.03 / height, text, **style)
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from helpers.course import CourseError
 
@@ -139,6 +140,34 @@ def write_json(path: Path, content: object) -> None:
 def short_hash(*parts: object) -> str:
     """Return 16 hex digits of the SHA-256 of parts as text: the key of whatever is cached."""
     return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def locked(path: Path, waiting: str | None = None) -> Iterator[None]:
+    """Hold the lock file `path` while a block runs; another run that holds it is waited for.
+
+    Args:
+        path: made if missing, and left there.
+        waiting: printed before waiting.
+
+    Raises:
+        CourseError: if the file cannot be made.
+    """
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if waiting:
+                print(waiting, flush=True)
+            lock.acquire()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

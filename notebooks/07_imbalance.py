@@ -277,7 +277,7 @@ pd.Series(images_an_epoch, name="training images an epoch").to_frame()
 # `04_transfer`, keep a handful of images of one class, and train a linear model on them.
 
 # %% tags=["nbval-ignore-output"]
-from helpers.evaluation.imbalance import linear_logits, rows_with_rare_class
+from helpers.evaluation.explanation import linear_logits
 from helpers.models.backbones import default_backbone
 from helpers.training.run import features
 
@@ -287,7 +287,15 @@ train_labels = data["train"].labels[rows]
 train_features = features(backbone, data, "train")[rows]
 validation_features = features(backbone, data, "validation")
 
+
 # %%
+def rows_with_rare_class(labels, rare, keep, seed):
+    """Return the rows that remain, sorted, when only `keep` images of one class are kept."""
+    of_class = np.flatnonzero(labels == rare)
+    kept = np.random.default_rng(seed).choice(of_class, keep, replace=False)
+    return np.sort(np.concatenate([np.flatnonzero(labels != rare), kept]))
+
+
 fewer = rows_with_rare_class(train_labels, rare, kept, seed=0)
 print("lymphocytes left:", (train_labels[fewer] == rare).sum())
 

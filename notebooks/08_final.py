@@ -48,7 +48,7 @@ import pandas as pd
 from helpers.changes import shifts
 from helpers.data.sets import load_course_data
 from helpers.evaluation import explanation, metrics
-from helpers.evaluation.grad_cam import embeddings, grad_cam
+from helpers.evaluation.explanation import embeddings, grad_cam
 from helpers.figures import charts, style
 from helpers.models.networks import predict_logits
 from helpers.training.run import load_or_train
@@ -218,11 +218,11 @@ neighbours = {
 }
 
 # %% tags=["nbval-ignore-output"]
-places = {name: explanation.tsne_together(*both) for name, both in features.items()}
+places = {name: explanation.tsne(np.concatenate(both)) for name, both in features.items()}
 points = {
-    f"{name}: {neighbours[name].value:.0%} beside their class": places[name][0] for name in places
+    f"{name}: {neighbours[name].value:.0%} beside their class": places[name] for name in places
 }
-both_labels, is_shifted = np.tile(labels[sample], 2), places["before"][1]
+both_labels, is_shifted = np.tile(labels[sample], 2), np.repeat([False, True], len(sample))
 heading = (
     f"Beside clean cells of their class: {neighbours['before'].value:.0%} of the shifted before, "
     f"{neighbours['after'].value:.0%} after"
@@ -304,7 +304,7 @@ print("who waits for whom:", "nobody" if augmenting < stepping else "the network
 # these images. `python -m helpers study` also searches beyond the list; the report says what it found.
 
 # %%
-from helpers.evaluation import records, views
+from helpers.evaluation import records
 from helpers.training.run import result
 
 # %% tags=["nbval-ignore-output"]
@@ -383,7 +383,7 @@ for before, after in itertools.pairwise(steps):
 
 # %% tags=["nbval-ignore-output"]
 judges = [name for name in ("shifted_validation", *records.REPORT_ON) if name in sets]
-eight = {name: views.mean_logits(models["after"], sets[name].images) for name in judges}
+eight = {name: explanation.mean_logits(models["after"], sets[name].images) for name in judges}
 test = metrics.compare(
     sets["shifted_validation"].labels,
     logits["after"]["shifted_validation"],
@@ -413,7 +413,7 @@ for name, estimate in by_views["eight views"].items():
 
 # %%
 turned = np.rot90(cells, axes=(1, 2))
-straight, rotated = (views.mean_logits(models["after"], images) for images in (cells, turned))
+straight, rotated = (explanation.mean_logits(models["after"], images) for images in (cells, turned))
 print("same answer for a turned cell:", np.allclose(straight, rotated, atol=0.01))
 
 # %% [markdown]

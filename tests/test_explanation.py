@@ -1,11 +1,15 @@
-"""What breaks a model is found where it was put."""
+"""What breaks a network is found where it was put; maps point to what it used."""
 
+import keras
 import numpy as np
 import pytest
 
 from helpers.changes import shifts
+from helpers.commands import submission_model
+from helpers.course import CourseError
 from helpers.data.photographs import ImageSet
-from helpers.evaluation import explanation
+from helpers.evaluation import explanation, metrics
+from helpers.models import networks
 
 
 def logits_for(predictions: np.ndarray, classes: int = 3) -> np.ndarray:
@@ -72,14 +76,13 @@ def test_tsne_of_both_keeps_groups_and_repeats():
     rng = np.random.default_rng(0)
     centres = 20 * np.eye(2, 60)
     clean, shifted = (centres[np.arange(n) % 2] + rng.normal(size=(n, 60)) for n in (40, 20))
-    places, is_shifted = explanation.tsne_together(clean, shifted)
+    places = explanation.tsne(np.concatenate([clean, shifted]))
     assert places.shape == (60, 2)
-    assert is_shifted.tolist() == [False] * 40 + [True] * 20
     group = np.r_[np.arange(40), np.arange(20)] % 2
     means = np.array([places[group == g].mean(axis=0) for g in (0, 1)])
     nearest = np.linalg.norm(places[:, None] - means, axis=2).argmin(axis=1)
     assert (nearest == group).all()
-    np.testing.assert_array_equal(places, explanation.tsne_together(clean, shifted)[0])
+    np.testing.assert_array_equal(places, explanation.tsne(np.concatenate([clean, shifted])))
 
 
 def test_the_nearest_clean_neighbour_is_another_image():
@@ -91,3 +94,145 @@ def test_the_nearest_clean_neighbour_is_another_image():
     assert astray.value == 0.0
     alone = explanation.nearest_neighbour_accuracy(clean[[0, 2]], clean[[0, 2]], labels[[0, 2]])
     assert alone.value == 0.0
+
+
+def toy_classifier(image_size: int = 96) -> keras.Model:
+    """Return a classifier whose backbone has 3 x 3 places and two channels: how red, how blue.
+
+    Class 0 goes with red, class 1 with blue, class 2 with neither.
+    """
+    pixels = keras.Input((image_size, image_size, 3))
+    kernel = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]).reshape(1, 1, 3, 2) / 255
+    x = keras.layers.Conv2D(2, 1, use_bias=False, name="colours")(pixels)
+    x = keras.layers.AveragePooling2D(image_size // 3)(x)
+    backbone = keras.Model(pixels, x, name="backbone")
+    backbone.get_layer("colours").set_weights([kernel])
+    images = keras.Input((96, 96, 3), name="image")
+    resized = images
+    if image_size != 96:
+        resized = keras.layers.Resizing(image_size, image_size, name="resizing")(images)
+    features = keras.layers.GlobalAveragePooling2D(name="pooling")(backbone(resized))
+    head = networks.head(2, 3)
+    head.get_layer("logits").set_weights(
+        [np.array([[5.0, -5.0, -5.0], [-5.0, 5.0, -5.0]]), np.zeros(3)]
+    )
+    return keras.Model(images, head(features), name="toy")
+
+
+def red_and_blue(count: int = 1) -> np.ndarray:
+    """Return black images, red in the ninth at the top left, blue in that at the bottom right."""
+    images = np.zeros((count, 96, 96, 3), np.uint8)
+    images[:, :32, :32, 0] = 255
+    images[:, 64:, 64:, 2] = 200
+    return images
+
+
+@pytest.mark.parametrize("image_size", [96, 129])
+def test_a_map_shows_where_the_class_is(image_size):
+    model, images = toy_classifier(image_size), red_and_blue(2)
+    maps = explanation.grad_cam(model, images, np.array([0, 1]))
+    assert maps.shape == (2, 96, 96)
+    assert maps.dtype == np.float32
+    np.testing.assert_allclose(maps.max(axis=(1, 2)), 1)
+    assert maps.min() >= 0
+    red, blue = maps
+    assert red[:16, :16].min() > 0.99
+    assert red[64:, 64:].max() < 1e-5
+    assert blue[80:, 80:].min() > 0.99
+    assert blue[:32, :32].max() < 1e-5
+
+
+def test_without_classes_the_predicted_one_is_asked_about():
+    model, images = toy_classifier(), red_and_blue()
+    assert model(images).numpy().argmax() == 0
+    expected = explanation.grad_cam(model, images, np.array([0]))
+    np.testing.assert_array_equal(explanation.grad_cam(model, images), expected)
+
+
+def test_where_nothing_speaks_for_the_class_the_map_is_zero():
+    assert not explanation.grad_cam(toy_classifier(), red_and_blue(), np.array([2])).any()
+
+
+def test_maps_do_not_depend_on_the_batch(monkeypatch):
+    model = toy_classifier()
+    images = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), dtype=np.uint8)
+    classes = np.array([0, 1, 1, 1, 0])
+    expected = explanation.grad_cam(model, images, classes)
+    monkeypatch.setattr(explanation, "BATCH_SIZE", 2)
+    np.testing.assert_allclose(explanation.grad_cam(model, images, classes), expected, atol=1e-6)
+
+
+def test_a_model_made_again_from_its_description_gives_the_same_map():
+    model, images = toy_classifier(129), red_and_blue()
+    again = keras.models.model_from_json(model.to_json())
+    again.set_weights(model.get_weights())
+    np.testing.assert_allclose(
+        explanation.grad_cam(again, images), explanation.grad_cam(model, images), atol=1e-6
+    )
+
+
+def test_a_course_classifier_gives_the_classical_map():
+    """After average pooling and one dense layer Grad-CAM is Zhou et al.'s CAM, up to its scale."""
+    keras.utils.set_random_seed(0)
+    model = networks.classifier("efficientnet_lite0", 8, pretrained=False, image_size=128)
+    images = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), dtype=np.uint8)
+    backbone, head = model.get_layer("backbone"), model.get_layer("head")
+    pixels = keras.ops.image.resize(images.astype(np.float32), (128, 128))
+    features = backbone(pixels, training=False).numpy()
+    pooled = features.mean(axis=(1, 2))
+    np.testing.assert_allclose(explanation.embeddings(model, images), pooled, rtol=1e-3, atol=1e-5)
+
+    classes = np.array([2, 5])
+    kernel = head.get_layer("logits").kernel.numpy()
+    coarse = np.maximum(np.einsum("nhwc,cn->nhw", features, kernel[:, classes]), 0)
+    expected = keras.ops.image.resize(coarse[..., None], (96, 96)).numpy()[..., 0]
+    expected /= np.maximum(expected.max(axis=(1, 2), keepdims=True), 1e-30)
+    assert expected.any()
+    maps = explanation.grad_cam(model, images, classes)
+    np.testing.assert_allclose(maps, expected, atol=2e-3)
+
+
+def test_a_model_without_backbone_is_refused():
+    images = red_and_blue()
+    for ask in (explanation.grad_cam, explanation.embeddings):
+        with pytest.raises(CourseError, match="small_cnn has no layer named 'backbone'"):
+            ask(networks.small_cnn(8), images)
+
+
+CELLS = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+
+
+class Corner:
+    """A network whose logits are the first corner's colours: no view looks like another."""
+
+    def predict(self, images, **_):
+        return images[:, 0, 0].astype(np.float32) / 64
+
+
+def test_the_eight_views_differ_and_the_first_is_the_image():
+    pictures = {explanation.view(CELLS, number).tobytes() for number in range(explanation.VIEWS)}
+    assert len(pictures) == 8
+    assert np.array_equal(explanation.view(CELLS, 0), CELLS)
+
+
+@pytest.mark.parametrize("turn", [lambda x: np.rot90(x, axes=(1, 2)), lambda x: x[:, :, ::-1]])
+def test_a_turned_cell_gets_the_same_answer(turn):
+    straight, turned = (explanation.mean_logits(Corner(), x) for x in (CELLS, turn(CELLS)))
+    assert np.allclose(straight, turned, atol=1e-6)
+    assert not np.allclose(straight, Corner().predict(CELLS), atol=0.1)
+
+
+def test_probabilities_are_averaged():
+    expected = np.mean(
+        [metrics.softmax(Corner().predict(explanation.view(CELLS, k))) for k in range(8)], axis=0
+    )
+    assert np.allclose(
+        metrics.softmax(explanation.mean_logits(Corner(), CELLS)), expected, atol=1e-6
+    )
+
+
+def test_a_submission_has_the_same_views(monkeypatch):
+    monkeypatch.setattr(submission_model, "VIEWS", 8)
+    theirs = submission_model._views(CELLS)
+    ours = np.concatenate([explanation.view(CELLS, number) for number in range(8)])
+    assert np.array_equal(theirs, ours)

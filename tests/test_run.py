@@ -114,7 +114,7 @@ def test_two_runs_of_one_training_do_not_get_in_each_others_way(data, monkeypatc
 
     monkeypatch.setattr(run, "_train", slow)
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda _: run._trained(SCRATCH, data).state["loss"], range(2)))
+        found = list(pool.map(lambda _: run._trained(SCRATCH, data).history["loss"], range(2)))
     assert trained == ["toy_cnn"]
     assert found[0] == found[1]
 

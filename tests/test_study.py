@@ -1,7 +1,9 @@
+import sqlite3
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from helpers import course
 from helpers.commands import study
@@ -94,3 +96,47 @@ def test_an_interrupted_trial_of_the_list_runs_again(tmp_path, data, trained, mo
     study.run_study(study.open_study(), data, searched=1)
     assert set(trained[:-1]) == set(recipes.tuning())
     assert len(trained) == len(recipes.tuning()) + 1
+
+
+@pytest.mark.parametrize(
+    "storage", ["nonsense", "sqlite:////no/such/folder/x.db", "postgresql://me:secret@host/tuning"]
+)
+def test_a_database_that_cannot_be_used_is_one_sentence(storage):
+    with pytest.raises(course.CourseError, match=r"database .* cannot be used") as raised:
+        study.open_study(storage)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_damaged_database_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "build_folder", lambda: tmp_path)
+    (tmp_path / "tuning.db").write_bytes(b"no database " * 1000)
+    with pytest.raises(course.CourseError, match=r"cannot be used .*delete a damaged"):
+        study.open_study()
+
+
+def test_a_folder_may_have_any_name(tmp_path, monkeypatch):
+    folder = tmp_path / "what?now#%20"
+    folder.mkdir()
+    monkeypatch.setattr(course, "build_folder", lambda: folder)
+    study.open_study()
+    assert [path.name for path in folder.iterdir()] == ["tuning.db"]
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_a_full_disk_ends_the_study_with_one_sentence(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(course, "build_folder", lambda: tmp_path)
+    opened = study.open_study()
+
+    def full(*_, **__):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(study, "result", lambda *_: sqlalchemy_error(full))
+    with pytest.raises(course.CourseError, match="free some disk space"):
+        study.run_study(opened, data, searched=0)
+
+
+def sqlalchemy_error(full):
+    try:
+        full()
+    except sqlite3.OperationalError as error:
+        raise OperationalError("UPDATE trials", {}, error) from error

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from helpers import course
 from helpers.changes import shifts
@@ -24,7 +23,7 @@ from helpers.data.sets import SHIFT_SEEDS, CourseData, ImageSet
 from helpers.evaluation import metrics
 from helpers.evaluation.machine import provenance
 from helpers.evaluation.metrics import Estimate
-from helpers.files import read_arrays, replaced
+from helpers.files import locked, read_arrays, replaced
 
 # Titles of the image sets that accuracies are recorded for. A shifted set has two parts: the images
 # whose changes all have a counterpart in a training augmentation, and the others.
@@ -341,7 +340,7 @@ def write(records: Iterable[Record], source: Source) -> None:
     }
     path = folder(source) / "results.json"
     # Between reading and writing, another run on this machine may write too.
-    with FileLock(course.build_folder() / "results.lock"):
+    with locked(course.build_folder() / "results.lock"):
         entries = {key: record.to_json() for key, record in _read(path).items()}
         for new in records:
             entries[new.key] = replace(new, details=here | new.details).to_json()

@@ -8,10 +8,10 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
-from filelock import FileLock, Timeout
 
 from helpers import course
 from helpers.changes import augment
@@ -20,7 +20,7 @@ from helpers.data.sets import CourseData
 from helpers.evaluation import records
 from helpers.evaluation.machine import provenance
 from helpers.evaluation.metrics import Estimate
-from helpers.files import cached_array, read_arrays, replaced, short_hash
+from helpers.files import cached_array, locked, read_arrays, replaced, short_hash
 from helpers.models import fused_batch_norm, networks, released, weights
 from helpers.training import loop, recipes
 from helpers.training.experiment import CACHE_VERSION, Experiment, budget, identity
@@ -90,18 +90,9 @@ def result(experiment: Experiment, data: CourseData, force: bool = False) -> Res
     if found and (found.history or not _path(experiment, data).exists()):
         return found
     trained = _trained(experiment, data, force)
-    records.write_run(
-        experiment.run_name,
-        trained.logits,
-        trained.state,
-        data,
-        seed=experiment.seed,
-        identity=identity(experiment, data),
-        **{name: trained.state[name] for name in ("seconds", "best_epoch", "stopped_by")},
-        epochs=len(trained.state["loss"]),
-        **{name: trained.state[name] for name in ("train_images", "peak_memory")},
-        **trained.state["provenance"],
-    )
+    own = {"seed": experiment.seed, "identity": identity(experiment, data)}
+    run, details = experiment.run_name, own | trained.details
+    records.write_run(run, trained.logits, trained.history, data, **details)
     return _recorded(experiment, data)
 
 
@@ -195,11 +186,11 @@ def new_network(experiment: Experiment, classes: int, pretrained: bool = True) -
 # --- what is recorded, and what is cached ---------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """A finished training's file: `loop.Resumable.state` and more, logits by set, best weights."""
+class _Trained(NamedTuple):
+    """What a finished training's file holds: curves, what is recorded beside, logits, weights."""
 
-    state: dict
+    history: dict[str, list[float]]
+    details: dict
     logits: dict[str, np.ndarray]
     weights: list[np.ndarray]
 
@@ -233,28 +224,19 @@ def _trained(experiment: Experiment, data: CourseData, force: bool = False) -> _
 
     Two runs never train the same experiment at once: the later one waits for the file.
     """
-    path = _path(experiment, data)
-    lock = FileLock(path.with_suffix(".lock"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"{experiment.run_name}: another run trains it, this one waits for the result.")
-        lock.acquire()
-    try:
-        if path.exists() and not force:
+    path, name = _path(experiment, data), experiment.run_name
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    with locked(path.with_suffix(".lock"), f"{name}: another run trains it, this one waits."):
+        if force:
+            unfinished.unlink(missing_ok=True)
+        elif path.exists():
             try:
                 return _read(path)
             except (KeyError, ValueError) as error:
-                print(f"{experiment.run_name}: {path.name} is damaged ({error}): trained again.")
-        unfinished = path.with_name(f"unfinished-{path.name}")
-        if force:
-            unfinished.unlink(missing_ok=True)
+                print(f"{name}: {path.name} is damaged ({error}): trained again.")
         _train(experiment, data, unfinished, path)
         unfinished.unlink(missing_ok=True)
         return _read(path)
-    finally:
-        lock.release()
 
 
 def _read(path: Path) -> _Trained:
@@ -264,10 +246,10 @@ def _read(path: Path) -> _Trained:
         ValueError, KeyError: if it is damaged.
     """
     stored = read_arrays(path)
-    state = json.loads(str(stored["state"]))
+    history, details = json.loads(str(stored.pop("state")))
     logits = {n.removeprefix("logits_"): a for n, a in stored.items() if n.startswith("logits_")}
-    count = sum(name.startswith("weights_") for name in stored)
-    return _Trained(state, logits, [stored[f"weights_{i}"] for i in range(count)])
+    count = len(stored) - len(logits)
+    return _Trained(history, details, logits, [stored[f"weights_{i}"] for i in range(count)])
 
 
 def _path(experiment: Experiment, data: CourseData) -> Path:
@@ -328,14 +310,15 @@ def _train(experiment: Experiment, data: CourseData, unfinished: Path, path: Pat
             loop.balanced_class_weights(plan.train.labels) if experiment.class_weights else None
         ),
     )
-    state |= {"train_images": len(plan.train), "provenance": made_by}
+    history = {curve: state.pop(curve) for curve in records.CURVES}
+    details = {"epochs": len(history["loss"]), **state, "train_images": len(plan.train), **made_by}
     logits = {
         f"logits_{name}": networks.predict_logits(plan.model, plan.inputs(name))
         for name in _evaluated(experiment, data)
     }
     best = {f"weights_{i}": value for i, value in enumerate(plan.model.get_weights())}
     with replaced(path) as temporary:
-        np.savez(temporary, state=json.dumps(state), **logits, **best)
+        np.savez(temporary, state=json.dumps([history, details]), **logits, **best)
 
 
 def _evaluated(experiment: Experiment, data: CourseData) -> list[str]:

@@ -64,8 +64,9 @@ data = load_course_data()
 # [competition](../docs/glossary.md#competition) for which the
 # [homework](../docs/glossary.md#homework) was done: nobody outside has seen its images, but those who
 # took part report that they were heavily altered. The
-# [second acquisition](../docs/glossary.md#second-acquisition), which `01_inspect` finds by the colour
-# of its background, is a change that nobody designed; no network of this course is trained on it.
+# [second acquisition](../docs/glossary.md#second-acquisition) are photographs with another background
+# colour, by which `01_inspect` finds them, probably taken on another occasion: a change that the course
+# did not design. No network of the course is trained on them.
 
 # %% tags=["nbval-ignore-output"]
 pd.Series({name: len(images) for name, images in data.sets.items()}, name="images").to_frame()

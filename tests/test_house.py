@@ -18,9 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 HELPERS = ROOT / "helpers"
 LESSONS = sorted(ROOT.glob("notebooks/*.py")) + sorted(ROOT.glob("notebooks/solutions/*.py"))
 
-# In the order of the data: a folder imports only folders before it. "" is helpers/ itself.
+# A folder imports only folders before it; "" is helpers/ itself. What changes images works on plain
+# arrays and knows no data set, so it comes first: data.sets makes the shifted sets with it.
 FOLDERS = (
-    *("", "data", "changes", "models", "evaluation", "training", "figures", "report", "commands"),
+    *("", "changes", "data", "models", "evaluation", "training", "figures", "report", "commands"),
 )
 NOT_IN_NOTEBOOKS = ("report", "commands")
 DESCRIPTIONS = (
@@ -140,7 +141,6 @@ def test_the_listing_is_short():
 # --- one-way flow
 
 
-@NOT_YET
 def test_a_folder_imports_only_folders_before_it():
     wrong = [
         f"{module} imports {other}"
@@ -256,7 +256,6 @@ FORMER_NAMES = {
 STILL_THERE: set[str] = {
     "flat modules",
     "course_data",
-    "image_folders",
     "record_outcome",
     "look_up",
     "over_seeds",

@@ -104,7 +104,7 @@ def _at_path(asked: str) -> Photographs:
     if kind(path) is None:
         raise CourseError(
             f"BLOODCELLS_SOURCE is {asked!r}, which is none of {', '.join(_candidates())}, "
-            "nor a folder or zip that is there: correct it or unset it."
+            "nor a folder, zip or npz that is there: correct it or unset it."
         )
     if path.suffix.lower() != ".npz" or kind(path) == "folder":
         return _class_folders(path)

@@ -352,7 +352,7 @@ def test_an_older_table_and_sheet_of_ours_are_renewed(work):
 def test_ctrl_c_keeps_what_was_answered(work, monkeypatch):
     for number in range(70):
         save(work / f"cells/{number:02}.png", IMAGES[number])
-    classify, calls = predict.classify, []
+    classify, calls = released.classify, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -360,7 +360,7 @@ def test_ctrl_c_keeps_what_was_answered(work, monkeypatch):
             raise KeyboardInterrupt
         return classify(*arguments)
 
-    monkeypatch.setattr(predict, "classify", interrupted)
+    monkeypatch.setattr(released, "classify", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict.main(["cells"])
     assert len(rows_of(work / "predictions.csv")) == 64

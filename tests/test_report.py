@@ -122,7 +122,7 @@ def test_missing_records_are_all_named_and_nothing_is_written(built, tmp_path):
     sentence = str(raised.value)
     assert "fine_tuned_mild-seed0/test/accuracy" in sentence
     assert "train run fine_tuned_mild --seeds 0`" in sentence
-    assert "recipes run small_cnn subset_layers --seeds 2`" in sentence
+    assert "train run small_cnn subset_layers --seeds 2`" in sentence
     assert "helpers train robustness fine_tuned`" in sentence
     assert "vgg_like" not in sentence
     assert "tuning" not in sentence

@@ -24,7 +24,12 @@ def data():
     images = ImageSet(synthetic.draw_cells(labels, seed=0), labels)
     few = images.rows(np.arange(16))
     profile = dataclasses.replace(
-        course.PROFILES["quick"], name="test", scratch=TINY, head=TINY, subset=TINY
+        course.PROFILES["quick"],
+        name="test",
+        scratch=TINY,
+        head=TINY,
+        subset=TINY,
+        training_minutes=60,
     )
     sets = {"train": images, "validation": few, "test": few}
     source = Source("synthetic", "synthetic cells", False, "0")

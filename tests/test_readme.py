@@ -114,7 +114,7 @@ def test_changing_any_digit_of_the_readme_is_noticed():
 
 
 def test_a_number_without_a_record_is_noticed():
-    assert "97.4 has no record" in complaints("docs/new.md", "It is right on 97.4 % of them.")[0]
+    assert "97.4 has no record" in complaints("docs/new.md", "It names 97.4 % of them.")[0]
     assert complaints("docs/new.md", "Python 3.11, 3.12 or 3.13 and `97.4`, 95 % interval") == []
 
 

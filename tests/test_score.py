@@ -23,7 +23,7 @@ from helpers.data import reading
 from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
 from helpers.data.sets import CourseData
 
-SOURCE = Source("drawn", "drawn cells", False, "0")
+SOURCE = Source("synthetic", "synthetic cells", False, "0")
 # Each image of these sets holds its class in its first pixel.
 READS_PIXEL = "return X[:, 0, 0, 0].astype(int)"
 

@@ -274,6 +274,7 @@ def test_a_killed_run_s_bytes_are_taken_up_at_once(server, folder):
     path = folder / "cells.npz"
     rest = interrupted_download(server, path)
     (folder / "cells.npz.part" / "tmpkilled").write_bytes(CONTENT)
+    (folder / "cells.npz.0badc0de.part").write_bytes(CONTENT)  # as the course once called it
     code = "import filelock, os, sys; filelock.FileLock(sys.argv[1]).acquire(); os.abort()"
     subprocess.run([sys.executable, "-c", code, folder / ".cells.npz.lock"], check=False)
     download(f"{server.url}/cells.npz", path, sha256=SHA256)

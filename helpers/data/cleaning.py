@@ -7,7 +7,6 @@ import hashlib
 import itertools
 
 import numpy as np
-import pandas as pd
 import scipy.fft
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -67,37 +66,6 @@ def mean_colours(images: np.ndarray) -> np.ndarray:
     return thumbnails(images, 1)[:, 0, 0]
 
 
-def stretches(values: np.ndarray, shortest: int = 2) -> pd.DataFrame:
-    """Return where neighbouring rows hold the same value.
-
-    Args:
-        values: (N,) of anything that can be compared, one value a row.
-        shortest: leave out stretches of fewer rows.
-
-    Returns:
-        One row a stretch, in order: "first" and "last" row (inclusive) and "rows", their number.
-    """
-    if len(values) == 0:
-        return pd.DataFrame({"first": [], "last": [], "rows": []}, dtype=np.int64)
-    first = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-    last = np.r_[first[1:], len(values)] - 1
-    found = pd.DataFrame({"first": first, "last": last, "rows": last - first + 1})
-    return found[found["rows"] >= shortest].reset_index(drop=True)
-
-
-def changes(small: np.ndarray) -> np.ndarray:
-    """Return how much each image differs from the row before it, float32 (N,), grey levels.
-
-    It is the mean absolute difference of all pixels and colours, 0-255; the first row, which has
-    none before it, gets infinity.
-
-    Args:
-        small: float (N, side, side, 3), 0-255: `thumbnails`, or a part of them.
-    """
-    differences = np.abs(np.diff(small, axis=0)).mean(axis=(1, 2, 3))
-    return np.append(np.float32(np.inf), differences)
-
-
 def image_hashes(images: np.ndarray) -> np.ndarray:
     """Return a hash of each image's bytes, uint64 (N,): equal images have equal hashes."""
     digests = b"".join(
@@ -155,22 +123,13 @@ def conflicting_labels(group_ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.isin(group_ids, ids[labels_per_group > 1])
 
 
-def leakage(first: np.ndarray, second: np.ndarray, max_distance: int = 0) -> np.ndarray:
+def leakage(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return bool (M,): which images of the second split have a copy in the first.
 
     Args:
-        first: uint64 (N,), `image_hashes` or `perceptual_hashes` of the first split.
-        second: uint64 (M,), the same kind of hashes of the second split.
-        max_distance: most differing bits. 0 finds equal hashes; more makes sense for perceptual
-            hashes only.
+        first, second: uint64 (N,) and (M,), `image_hashes` or `perceptual_hashes` of the splits.
     """
-    if max_distance == 0:
-        return np.isin(second, first)
-    leaked = np.zeros(len(second), bool)
-    for start in range(0, len(second), CHUNK):
-        distance = np.bitwise_count(second[start : start + CHUNK, None] ^ first[None])
-        leaked[start : start + CHUNK] = (distance <= max_distance).any(axis=1)
-    return leaked
+    return np.isin(second, first)
 
 
 def perceptual_hashes(images: np.ndarray, crop: int = 96) -> np.ndarray:
@@ -313,11 +272,6 @@ def background_colour(images: np.ndarray) -> np.ndarray:
             np.take_along_axis(pixels, chosen, axis=1), axis=1
         )
     return colours
-
-
-def second_acquisition(images: np.ndarray) -> np.ndarray:
-    """Return bool (N,): images whose background is bluish where most others' are warm."""
-    return bluish(background_colour(images))
 
 
 def bluish(colours: np.ndarray) -> np.ndarray:

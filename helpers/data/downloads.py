@@ -59,12 +59,14 @@ def download(url: str, path: Path, *, md5: str | None = None, sha256: str | None
     if _is_intact(path, known):
         return path
     try:
-        if unfinished.is_file():  # of an earlier version of the course
-            unfinished.unlink()
         unfinished.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):
             if not _is_intact(path, known):  # else another run was first
-                for leftover in unfinished.glob("tmp*"):  # of a run killed while it checked
+                # Of a run that was killed while it checked, and of earlier versions of the course.
+                for leftover in [
+                    *unfinished.glob("tmp*"),
+                    *path.parent.glob(f"{path.name}.*.part"),
+                ]:
                     leftover.unlink()
                 whole = pooch.retrieve(url, known, path.name, unfinished, downloader=_resumed)
                 Path(whole).replace(path)

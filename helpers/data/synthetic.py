@@ -188,8 +188,8 @@ def _directions(angles: np.ndarray) -> np.ndarray:
 
 
 class Body(NamedTuple):
-    """A cell's outline and cytoplasm: its radius' mean and standard deviation, how far noise of
-    which wavelength bends the outline, and the two colours between which the cytoplasm lies."""
+    """Radius (mean, standard deviation), how far noise of which wavelength bends the outline, and
+    the two colours between which the cytoplasm lies."""
 
     radius: float
     deviation: float

@@ -189,8 +189,25 @@ def test_storing_refuses_before_anything_runs(toy, monkeypatch):
     content = edited_elsewhere(toy, change_text)
     monkeypatch.setattr(notebooks, "load_photographs", lambda: pytest.fail("images were loaded"))
     with pytest.raises(course.CourseError, match="in cell 3"):
-        notebooks.execute_all([toy], store=True)
+        notebooks.execute_all({toy.stem: toy}, store=True)
     assert toy.with_suffix(".ipynb").read_bytes() == content
+
+
+def test_solutions_are_paired_and_named_apart(tmp_path, monkeypatch):
+    for name in ("01_a", "solutions/01_a"):
+        path = tmp_path / "notebooks" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("# %%\n1\n")
+    monkeypatch.setattr(course, "root", lambda: tmp_path)
+    assert notebooks.main(["pair"]) == 0
+    solved = tmp_path / "notebooks" / "solutions" / "01_a.py"
+    assert list(notebooks.with_solutions()) == ["01_a", "solutions/01_a"]
+    assert len(stored(solved).cells) == 1
+    edited_elsewhere(solved, lambda notebook: notebook.cells[0].update(source="2"))
+    with pytest.raises(course.CourseError, match="notebooks take solutions/01_a"):
+        notebooks.main(["pair"])
+    assert notebooks.main(["take", "solutions/01_a"]) == 0
+    assert solved.read_text().endswith("# %%\n2\n")
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"cells": 3}', b"[]", b"\xff\xfe", b'{"nbf'])
@@ -267,7 +284,7 @@ def test_a_kernel_that_ends_is_a_failure_in_one_line(toy, monkeypatch, capsys):
     toy.write_text("# %%\nimport os\nos._exit(1)\n")
     monkeypatch.setattr(notebooks, "load_photographs", lambda: SimpleNamespace(source=SOURCE))
     monkeypatch.setattr(notebooks.records, "folder", lambda source: course.root() / "build" / "toy")
-    assert notebooks.execute_all([toy], store=False) == 1
+    assert notebooks.execute_all({toy.stem: toy}, store=False) == 1
     assert "failed: its kernel ended, perhaps for want of memory" in capsys.readouterr().out
 
 

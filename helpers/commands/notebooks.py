@@ -1,6 +1,6 @@
 """The notebooks' machinery: each .py is the source, its .ipynb is made from it in one direction.
 
-Commands, for all notebooks or those named:
+Commands, for the notebooks named, or all of them (pair: all solutions too):
     python -m helpers notebooks pair [NAME ...]   make .ipynb anew, keep outputs of equal cells
     python -m helpers notebooks take NAME [...]   take edits of an .ipynb over into its .py
     python -m helpers notebooks run [NAME ...]    execute into build/, leave notebooks/ as it is
@@ -58,6 +58,12 @@ KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 def sources() -> list[Path]:
     """Return the notebooks' .py files in the order of the course."""
     return sorted((course.root() / "notebooks").glob("[0-9][0-9]_*.py"))
+
+
+def with_solutions() -> dict[str, Path]:
+    """Return the .py files of notebooks and solutions by name: 03_custom_cnns, solutions/03_…."""
+    solved = sorted((course.root() / "notebooks" / "solutions").glob("[0-9][0-9]_*.py"))
+    return {path.stem: path for path in sources()} | {f"solutions/{p.stem}": p for p in solved}
 
 
 def from_python(path: Path) -> nbformat.NotebookNode:
@@ -138,11 +144,11 @@ def edits(path: Path) -> str:
 def refuse_edited(path: Path) -> None:
     """Raise a CourseError if making the .ipynb beside a .py anew would lose an edit."""
     if edited := edits(path):
-        name = f"{path.stem}.ipynb"
+        name = f"solutions/{path.stem}" if path.parent.name == "solutions" else path.stem
         raise course.CourseError(
-            f"{name} was edited {edited} after it was made from {path.name}: take that over with "
-            f"`python -m helpers notebooks take {path.stem}`, or undo it with "
-            f"`git checkout notebooks/{name}`."
+            f"{name}.ipynb was edited {edited} after it was made from {path.name}: take that over "
+            f"with `python -m helpers notebooks take {name}`, or undo it with "
+            f"`git checkout notebooks/{name}.ipynb`."
         )
 
 
@@ -261,9 +267,9 @@ def execute(path: Path, target: Path) -> tuple[float, float | None]:
     return (time.perf_counter() - started) / 60, max(peaks, default=None)
 
 
-def execute_all(chosen: list[Path], store: bool) -> int:
-    """Execute notebooks, say what was made; return the number of failures."""
-    for path in chosen:
+def execute_all(chosen: dict[str, Path], store: bool) -> int:
+    """Execute notebooks, by name, say what was made; return the number of failures."""
+    for path in chosen.values():
         if store:
             refuse_edited(path)
         elif edited := edits(path):
@@ -271,11 +277,11 @@ def execute_all(chosen: list[Path], store: bool) -> int:
     photographs = load_photographs()
     folder = records.folder(photographs.source)
     failures = 0
-    for path in chosen:
+    for name, path in chosen.items():
         target = path.with_suffix(".ipynb")
         if not store:
-            target = folder / "notebooks" / target.name
-        print(f"{path.stem:16s}", end=" ", flush=True)
+            target = folder / "notebooks" / f"{name}.ipynb"
+        print(f"{name:24s}", end=" ", flush=True)
         try:
             minutes, gigabytes = execute(path, target)
             memory = "" if gigabytes is None else f"{gigabytes:6.1f} GB at most"
@@ -362,19 +368,24 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=["pair", "take", "run", "store", "html"])
-    parser.add_argument("names", nargs="*", help="notebooks, 03_custom_cnns; all if none is named")
+    parser.add_argument(
+        "names", nargs="*", help="03_custom_cnns, solutions/03_custom_cnns; all if none is named"
+    )
     options = parser.parse_args(arguments)
-    if unknown := set(options.names) - {path.stem for path in sources()}:
+    known = with_solutions()
+    if unknown := set(options.names) - set(known):
         parser.error(f"no notebook is called {', '.join(sorted(unknown))}")
     if options.command == "take" and not options.names:
         parser.error("take needs the NAME of a notebook")
-    chosen = [path for path in sources() if not options.names or path.stem in options.names]
+    chosen = {name: path for name, path in known.items() if name in (options.names or known)}
     if options.command in ("run", "store"):
+        if not options.names:
+            chosen = {path.stem: path for path in sources()}
         return int(execute_all(chosen, options.command == "store") > 0)
     if options.command == "html":
         shown = write_pages(course.build_folder() / "html")[-1].relative_to(course.root())
         print(f"{len(sources())} pages: open {shown.as_posix()}")
         return 0
-    for path in chosen:
+    for path in chosen.values():
         (take if options.command == "take" else pair)(path)
     return 0

@@ -44,6 +44,7 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
+# %% tags=["nbval-ignore-output"]
 from exercises import check
 from helpers.data.sets import load_course_data
 from helpers.evaluation import metrics, records

@@ -108,7 +108,8 @@ print("the filter's answer here:", (patch * edge).sum().round(3))
 # **Predict before you run:** what is the answer where all nine pixels are equal? And where a bright
 # background begins to the right of a dark nucleus?
 #
-# Sliding means: the same at every place. A 3 × 3 filter fits into 96 × 96 pixels at 94 × 94 places.
+# (Zero: the nine weights add up to zero. And a large positive number.) Sliding means: the same at every
+# place. A 3 × 3 filter fits into 96 × 96 pixels at 94 × 94 places.
 
 # %%
 answers = np.zeros((94, 94))

@@ -162,8 +162,9 @@ heading = f"A cell of four classes, and the five maps of {middle.name} that tell
 style.save(style.image_rows(rows, heading), "04_feature_maps", data.source)
 
 # %% [markdown]
-# Go down a column: it is one filter on four cells, bright where it answers. A useful one answers to a *part*
-# of the cell (its nucleus, its body, its rim), and more of it in one class than in another.
+# Go down a column: it is one filter on four cells, bright where it answers. On the photographs the first
+# two follow the rim and the parts of the nucleus, the next two the whole cell, the last one what is around
+# it. A filter tells classes apart if it answers to more of the picture in one class than in another.
 #
 # ## Is it the training, or just the shape?
 #

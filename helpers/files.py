@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -20,6 +21,8 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+T = TypeVar("T")
 
 # No write lasts so long; where files cannot be locked, only such old temporary files are removed.
 ABANDONED_SECONDS = 3600
@@ -129,6 +132,16 @@ def unreadable(path: Path, error: Exception) -> CourseError:
         f"{name} cannot be read ({getattr(error, 'strerror', None) or error}): "
         "mend it, remove it, or ask for the right to read it."
     )
+
+
+def read_cache(path: Path, read: Callable[[], T]) -> T | None:
+    """Return what `read` returns of the cache at `path`; None, said in a line, if it raises."""
+    try:
+        return read()
+    except Exception:  # NumPy, zipfile and json raise errors of many kinds on altered bytes
+        if path.exists():
+            print(f"{path.parent.name}/{path.name} is damaged or incomplete and is made anew.")
+    return None
 
 
 def write_json(path: Path, content: object) -> None:

@@ -27,7 +27,7 @@ def test_a_damaged_cache_is_made_anew_and_it_is_said(cached, damage, capsys):
         altered = {"short": whole[:1000], "empty": b"", "header": whole.replace(b"3)", b"3(", 1)}
         cached.write_bytes(altered[damage])
     sets._shifted(CLEAN, "shifted_test", "f00d")
-    assert "shifted_test-f00d.npy in" in capsys.readouterr().out
+    assert "shifted/shifted_test-f00d.npy is damaged" in capsys.readouterr().out
     assert cached.read_bytes() == whole
     sets._shifted(CLEAN, "shifted_test", "f00d")
     assert capsys.readouterr().out == ""

@@ -1,8 +1,6 @@
 """The images every network of the course is trained and judged on, by role."""
 
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +9,7 @@ from helpers.changes import shifts
 from helpers.data import splits
 from helpers.data.photographs import ImageSet, Source
 from helpers.data.sources import load_photographs
-from helpers.files import replaced, short_hash
+from helpers.files import read_cache, replaced, short_hash
 
 # Raised by hand whenever shifts.competition_like draws other images from the same seed.
 SHIFT_VERSION = 1
@@ -114,21 +112,16 @@ def load_course_data() -> CourseData:
 
 def _shifted(clean: ImageSet, name: str, fingerprint: str) -> ImageSet:
     path = course.build_folder() / "cache" / "shifted" / f"{name}-{fingerprint}.npy"
-    images = _read(path, clean.images.shape)
+
+    def read() -> np.ndarray:
+        images = np.load(path, allow_pickle=False)
+        if (images.dtype, images.shape) != (np.uint8, clean.images.shape):
+            raise ValueError("other images")
+        return images
+
+    images = read_cache(path, read)
     if images is None:
         images = shifts.competition_like(clean.images, SHIFT_SEEDS[name], SHIFT_SEVERITY)
         with replaced(path) as temporary:
             np.save(temporary, images, allow_pickle=False)
     return ImageSet(images, clean.labels)
-
-
-def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return cached uint8 images of this shape, or None where they are not there or damaged."""
-    if not path.exists():
-        return None
-    with suppress(Exception):  # NumPy raises errors of many kinds on altered bytes
-        images = np.load(path, allow_pickle=False)
-        if images.dtype == np.uint8 and images.shape == shape:
-            return images
-    print(f"{path.name} in {path.parent} is damaged and is made anew.")
-    return None

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from helpers.course import CourseError
 from helpers.data import downloads, synthetic
 from helpers.data.photographs import CLASS_NAMES, IMAGE_SIZE, Photographs, Source
 from helpers.data.reading import array_names, list_folder, read_class_folders, read_image_set
-from helpers.files import kind, replaced, short_hash, unreadable
+from helpers.files import kind, read_cache, replaced, short_hash, unreadable
 
 # Raised by hand whenever the same file is decoded to other pixels or another order.
 CACHE_VERSION = 1
@@ -281,41 +282,36 @@ def _cached(name: str, identity: str, make: Callable[[], Photographs]) -> Photog
     """Return what `make` returns, from the data folder if it was made before."""
     key = short_hash(CACHE_VERSION, name, identity)
     path = course.data_folder() / f"decoded-{name}-{key}.npy"
-    photographs = _read_cache(path)
+    photographs = read_cache(path, partial(_read, path))
     if photographs is None:
-        if path.exists():
-            print(f"data/{path.name} is damaged or incomplete and is made anew.")
-        _write_cache(path, make())
-        photographs = _read_cache(path)
+        _write(path, make())
+        photographs = _read(path)
     return photographs
 
 
-def _read_cache(path: Path) -> Photographs | None:
-    """Return None if the cache is not there, damaged, or its parts do not fit each other."""
-    try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
-        with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
-            rest = dict(arrays)
-        source = Source(**json.loads(str(rest["source"])))
-        labels, class_names = rest["labels"], tuple(rest["class_names"].tolist())
-        official_split, file_names = rest.get("official_split"), rest.get("file_names")
-        is_of_files = source.name in ("mirror", "folder")
-        if (
-            images.dtype == np.uint8
-            and images.shape == (len(labels), IMAGE_SIZE, IMAGE_SIZE, 3)
-            and labels.dtype == np.int64
-            and set(np.unique(labels)) <= set(range(len(class_names)))
-            and (official_split is None or official_split.shape == labels.shape)
-            # Older caches lack them.
-            and (file_names.shape == labels.shape if is_of_files else file_names is None)
-        ):
-            return Photographs(images, labels, class_names, source, official_split, file_names)
-    except Exception:  # NumPy, zipfile and json raise errors of many kinds on altered bytes
-        return None
-    return None
+def _read(path: Path) -> Photographs:
+    """Return what is cached; an exception says that it is damaged or its parts do not fit."""
+    images = np.load(path, mmap_mode="r", allow_pickle=False)
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+        rest = dict(arrays)
+    source = Source(**json.loads(str(rest["source"])))
+    labels, class_names = rest["labels"], tuple(rest["class_names"].tolist())
+    official_split, file_names = rest.get("official_split"), rest.get("file_names")
+    is_of_files = source.name in ("mirror", "folder")
+    if not (
+        images.dtype == np.uint8
+        and images.shape == (len(labels), IMAGE_SIZE, IMAGE_SIZE, 3)
+        and labels.dtype == np.int64
+        and set(np.unique(labels)) <= set(range(len(class_names)))
+        and (official_split is None or official_split.shape == labels.shape)
+        # Older caches lack them.
+        and (file_names.shape == labels.shape if is_of_files else file_names is None)
+    ):
+        raise ValueError("parts that do not fit")
+    return Photographs(images, labels, class_names, source, official_split, file_names)
 
 
-def _write_cache(path: Path, photographs: Photographs) -> None:
+def _write(path: Path, photographs: Photographs) -> None:
     images = np.ascontiguousarray(photographs.images)
     with replaced(path) as temporary, temporary.open("wb") as file:
         header = np.lib.format.header_data_from_array_1_0(images)

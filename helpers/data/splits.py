@@ -10,7 +10,7 @@ from helpers import course
 from helpers.course import CourseError
 from helpers.data import cleaning, homework
 from helpers.data.photographs import Photographs
-from helpers.files import replaced
+from helpers.files import read_cache, replaced
 
 ROLES = (
     *("train", "validation", "test", "reserved_for_shift"),
@@ -182,21 +182,18 @@ def write_processed(
 
 def _read_codes(path: Path, hashes: np.ndarray) -> np.ndarray | None:
     """Return the stored codes, or None where there are none for exactly these images."""
-    if not path.exists():
-        return None
-    try:
+
+    def read() -> np.ndarray | None:
         with np.load(path, allow_pickle=False) as stored:
-            codes = stored["roles"]
-            is_same = (stored["version"], stored["seed"]) == (SPLIT_VERSION, SEED)
-            is_same &= np.array_equal(stored["hashes"], hashes)
-        is_whole = codes.dtype == np.uint8 and codes.shape == hashes.shape
-        if is_same and is_whole and codes.max() < len(ROLES):
-            return codes
-    except Exception:  # NumPy and zipfile raise errors of many kinds on altered bytes
-        is_same = True
-    if is_same:
-        print(f"data/{path.name} is damaged and is made anew.")
-    return None
+            codes, is_same = stored["roles"], np.array_equal(stored["hashes"], hashes)
+            is_same &= (stored["version"], stored["seed"]) == (SPLIT_VERSION, SEED)
+        if is_same and (codes.dtype, codes.shape) != (np.uint8, hashes.shape):
+            raise ValueError("other roles")
+        if is_same and codes.max() >= len(ROLES):
+            raise ValueError("unknown roles")
+        return codes if is_same else None
+
+    return read_cache(path, read)
 
 
 def _warn_of_near_copies(photographs: Photographs, roles: Roles) -> None:

@@ -74,16 +74,15 @@ def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
 def helpers_of(file: Path) -> frozenset[str]:
     """Return the modules of helpers/ that a file imports, wherever in it the import stands.
 
-    What it imports from the course's other packages (exercises/) is followed.
+    What it imports from exercises/ is followed: all of that package, since it imports by name.
     """
     found = set()
     for name in {name for node in ast.walk(tree(file)) for name in imported(node)}:
         package, _, module = name.partition(".")
         if package == "helpers" and module in modules():
             found.add(module)
-        elif (ROOT / package / "__init__.py").is_file() and package not in ("helpers", "tests"):
-            own = ROOT.joinpath(*name.split(".")).with_suffix(".py")
-            found |= helpers_of(own) if own.is_file() and own != file else set()
+        elif package == "exercises" and file.parent.name != "exercises":
+            found = found.union(*map(helpers_of, (ROOT / "exercises").glob("*.py")))
     return frozenset(found)
 
 
@@ -229,10 +228,20 @@ FORMER_MODULES = (
     *("shifts", "sources", "splits", "study", "submission", "submission_model", "timing"),
     *("transfer", "transfer_figures", "unpacking", "views", "weights", "cleaning", "augment"),
 )
+# Modules that were folded into others after they had moved into a folder.
+FOLDED_MODULES = "|".join(
+    [
+        *("calibration", "costs", "frozen_sets", "grad_cam", "imbalance", "inspection"),
+        *("isolated_run", "judging", "pages", "paired", "recorded", "robustness", "timing"),
+        *("transfer", "unpacking", "views", "facts"),
+    ]
+)
 # A name, and how it is written: a regular expression.
 FORMER_NAMES = {
     "flat modules": rf"helpers[./]({'|'.join(FORMER_MODULES)})\b|from helpers import "
     rf"([a-z_]+, )*({'|'.join(FORMER_MODULES)})\b",
+    "folded modules": rf"helpers[./][a-z]+[./]({FOLDED_MODULES})\b|"
+    rf"from helpers\.[a-z]+ import ([a-z_]+, )*({FOLDED_MODULES})\b",
     **{
         name: rf"\b{name}\b"
         for name in (
@@ -257,6 +266,7 @@ FORMER_NAMES = {
 # Names that still stand somewhere; each leaves this list with its last use.
 STILL_THERE: set[str] = {
     "flat modules",
+    "folded modules",
     "record_outcome",
     "over_seeds",
     "cleaning_figures",

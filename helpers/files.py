@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import platform
 import re
 import stat
 import tempfile
@@ -17,14 +18,9 @@ from filelock import FileLock, Timeout
 
 from helpers.course import CourseError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 T = TypeVar("T")
 
-# No write lasts so long; where files cannot be locked, only such old temporary files are removed.
+# No write lasts so long: an older temporary file is nobody's, whoever made it.
 ABANDONED_SECONDS = 3600
 
 
@@ -42,7 +38,7 @@ def replaced(path: Path) -> Iterator[Path]:
             device, or the disk is full.
     """
     path = Path(path)
-    temporary = handle = None
+    temporary = None
     try:
         path = Path(os.path.realpath(path))
         mode = 0o644
@@ -53,14 +49,12 @@ def replaced(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
         # The whole name comes last: some writers insist on an ending such as .weights.h5.
-        handle, name = tempfile.mkstemp(prefix=".", suffix=f"-{path.name}", dir=path.parent)
-        _lock(handle)
+        prefix = f".{_machine()}-{os.getpid()}-"
+        handle, name = tempfile.mkstemp(f"-{path.name}", prefix, path.parent)
+        os.close(handle)
         temporary = Path(name)
         yield temporary
         temporary.chmod(mode)
-        if not fcntl:
-            os.close(handle)
-            handle = None
         temporary.replace(path)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and temporary is not None and temporary.exists():
@@ -73,35 +67,34 @@ def replaced(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        if handle is not None:
-            os.close(handle)
 
 
 def _remove_abandoned(path: Path) -> None:
     """Remove the temporary files that killed runs left of this file."""
-    pattern = re.compile(rf"\.[a-z0-9_]{{8}}-{re.escape(path.name)}")
+    name = re.escape(path.name)
+    # Earlier versions of the course named neither machine nor process.
+    pattern = re.compile(rf"\.(?:([0-9a-f]{{6}})-([0-9]+)-)?[a-z0-9_]{{8}}-{name}")
     for entry in os.scandir(path.parent):
-        if pattern.fullmatch(entry.name):
-            with suppress(OSError):  # it is another's, or another run was first
-                if _is_abandoned(Path(entry.path)):
+        if found := pattern.fullmatch(entry.name):
+            with suppress(OSError):  # it may not be removed, or another run was first
+                age = time.time() - entry.stat().st_mtime
+                # Windows would end the process that it is asked about.
+                is_ours = found[1] == _machine() and os.name == "posix"
+                if age > ABANDONED_SECONDS or (is_ours and not _runs(int(found[2]))):
                     os.unlink(entry.path)
 
 
-def _is_abandoned(temporary: Path) -> bool:
-    age = time.time() - temporary.stat().st_mtime
-    if not fcntl:
-        return age > ABANDONED_SECONDS
-    with temporary.open("rb") as file:
-        return age > 1 and _lock(file.fileno())
+def _machine() -> str:
+    return short_hash(platform.node())[:6]
 
 
-def _lock(handle: int) -> bool:
-    """Lock an open file until it is closed; return whether nobody else has."""
+def _runs(process: int) -> bool:
     try:
-        if fcntl:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        os.kill(process, 0)
+    except ProcessLookupError:
         return False
+    except (OSError, OverflowError):  # it is another user's, or no number of a process
+        return True
     return True
 
 

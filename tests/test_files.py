@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import pytest
 
 from helpers import files
@@ -73,19 +74,20 @@ with replaced(Path(sys.argv[1])) as temporary:
 """
 
 
-def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, monkeypatch):
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
     path = tmp_path / "cells [1].npy"
     subprocess.run([sys.executable, "-c", KILLED, path], check=False)
     (left,) = names(tmp_path)
     assert left.endswith("-cells [1].npy")
-    others = [".abcdefgh-other.npy", f"x{left}", "abcdefgh-cells [1].npy"]
+    others = [
+        ".abcdefgh-other.npy",
+        f"x{left}",
+        "abcdefgh-cells [1].npy",
+        f".{'a' * 8}-{path.name}",
+    ]
     for name in others:
         (tmp_path / name).touch()
-    long_ago = time.time() - 10
-    for name in (left, *others):
-        os.utime(tmp_path / name, (long_ago, long_ago))
     with replaced(path) as running:
-        os.utime(running, (long_ago, long_ago))
         with replaced(path) as temporary:  # another run, meanwhile
             temporary.write_text("whole")
         running.write_text("last")
@@ -93,8 +95,14 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, monkeypatch):
     assert names(tmp_path) == sorted([path.name, *others])
 
 
-def test_without_locks_only_old_files_are_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "fcntl", None)
+def test_what_is_written_may_be_locked(tmp_path):
+    """HDF5 locks what it writes."""
+    with replaced(tmp_path / "x.weights.h5") as temporary, h5py.File(temporary, "w") as file:
+        file["a"] = 1
+    assert (tmp_path / "x.weights.h5").stat().st_size
+
+
+def test_of_unknown_origin_only_old_files_are_removed(tmp_path):
     path = tmp_path / "notes"
     young, old = (tmp_path / f".{letter * 8}-notes" for letter in "ab")
     for file, age in ((young, 60), (old, 2 * files.ABANDONED_SECONDS)):

@@ -161,7 +161,7 @@ def confusion(
     width: float = 6.8,
 ) -> Figure:
     """Show counts, int (classes, classes) by title, coloured by their share of the true class."""
-    size = (width, width / len(matrices) * (1.05 if len(matrices) > 1 else 0.8))
+    size = (width, width / len(matrices) * (0.84 if len(matrices) > 1 else 0.8))
     figure, axes = plt.subplots(1, len(matrices), figsize=size, squeeze=False, sharey=True)
     for place, (axis, (title, matrix)) in enumerate(zip(axes[0], matrices.items(), strict=True)):
         fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)

@@ -1,6 +1,7 @@
 """The report's tables: from records to numbers (CSV), and to text (LaTeX, Markdown, the PDF)."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.changes import corruptions
 from helpers.data.photographs import CLASS_NAMES
-from helpers.evaluation import metrics
+from helpers.evaluation import metrics, records
 from helpers.evaluation.metrics import (
     Difference,
     Estimate,
@@ -17,27 +19,32 @@ from helpers.evaluation.metrics import (
     macro_f1_samples,
     seed_variance,
 )
+from helpers.evaluation.records import CHOOSE_ON, IMAGE_SETS, NotMeasuredError, experiment_of
 from helpers.files import replaced
 from helpers.models.backbones import BACKBONES
-from helpers.report.records import (
-    ABLATION_SETS,
-    CHOOSING_SETS,
-    TABLE1_SETS,
-    NotMeasuredError,
-    Records,
-    commands,
-    experiment_of,
-    quoted,
-)
 from helpers.training.recipes import (
     ABLATION,
     HOMEWORK_FINAL,
     MODELS,
     REFERENCE,
     REMEDIES,
+    SEARCH,
     SUBSET_OF_NETWORK,
     TRIALS,
 )
+
+PAIRED_SETS = {
+    name: IMAGE_SETS[name]
+    for name in (
+        *("validation", "test", "shifted_test", "shifted_test_seen", "shifted_test_unseen"),
+        "second_acquisition",
+    )
+}
+# MedMNIST-C as a whole, and each corruption.
+CORRUPTED = ("medmnist_c", *(f"medmnist_c/{name}" for name in corruptions.CORRUPTIONS))
+TABLE1_SETS = {**PAIRED_SETS, "medmnist_c": IMAGE_SETS["medmnist_c"]}
+CHOOSING_SETS = {name: IMAGE_SETS[name] for name in CHOOSE_ON}
+ABLATION_SETS = ("test", "shifted_test", "second_acquisition", "medmnist_c")
 
 # What the homework report printed: validation and Codabench accuracy, in per cent.
 REPORTED_MODELS = {
@@ -47,6 +54,39 @@ REPORTED_MODELS = {
 }
 REPORTED_BACKBONES = {"resnet50": "97.41", "densenet121": "97.49", "efficientnet_b4": "98.58"}
 NONE = "–"
+
+
+class Records(records.Records):
+    """All that was measured.
+
+    Attributes:
+        costs: costs.json: "networks" and "missing".
+        sets: evaluation_sets.json: how the image sets were made.
+        missing: keys of the records that are not there yet, all of OPTIONAL.
+    """
+
+    costs: dict
+    sets: dict
+    missing: list[str]
+
+    def trained(self, titles: dict[str, str]) -> dict[str, str]:
+        """Return those of {experiment: title} that are trained."""
+        return {name: title for name, title in titles.items() if self.seeds(name, "validation")}
+
+    def searched(self) -> list[str]:
+        """Return the trials of the search that are recorded, the best on shifted validation first.
+
+        Raises:
+            NotMeasuredError: if there is none.
+        """
+        found = {
+            experiment_of(record.run): record.estimate.value
+            for record in self.by_key.values()
+            if record.run.startswith(SEARCH) and record.image_set == "shifted_validation"
+        }
+        if not found:
+            raise NotMeasuredError(SEARCH, "shifted_validation")
+        return sorted(found, key=found.get, reverse=True)
 
 
 @dataclass(frozen=True)
@@ -120,6 +160,41 @@ def with_verdict(difference: Difference) -> str:
     return f"{points(difference.value)}{star}\n({interval})"
 
 
+def commands(keys: Iterable[str], most_names: int | None = None) -> list[str]:
+    """Return the shell commands that make records: experiments with the same seeds together.
+
+    Args:
+        keys: of records, or without "/accuracy".
+        most_names: where a command has more, NAME stands for them; None to name all.
+    """
+    seeds, corrupted = defaultdict(set), {}
+    for key in keys:
+        experiment, seed = key.split("/")[0].rsplit("-seed", 1)
+        if key.split("/")[1] == "medmnist_c":
+            corrupted[experiment] = True
+        else:
+            seeds[experiment].add(seed)
+    together = defaultdict(list)
+    for experiment, wanted in seeds.items():
+        together[" ".join(sorted(wanted))].append(experiment)
+    found = [
+        f"helpers train run {_named(names, most_names)} --seeds {wanted}"
+        for wanted, names in together.items()
+    ]
+    if corrupted:
+        found.append(f"helpers train robustness {' '.join(corrupted)}")
+    return [f"COURSE_PROFILE=full python -m {command}" for command in found]
+
+
+def _named(names: list[str], most: int | None) -> str:
+    return "NAME" if most is not None and len(names) > most else " ".join(names)
+
+
+def quoted(lines: list[str]) -> str:
+    """Return commands as part of a sentence."""
+    return " and ".join(f"`{line}`" for line in lines)
+
+
 def tables(records: Records) -> list[Table]:
     """Return all tables of the report, in order."""
     makers = (models, backbones, tuning, imbalance, per_class, ladder)
@@ -147,7 +222,7 @@ def models(records: Records) -> Table:
                 text[heading] += f"\nseeds {percent(values.min())}–{percent(values.max())}"
                 row |= {f"{heading} lowest": values.min(), f"{heading} highest": values.max()}
         validation, codabench = REPORTED_MODELS.get(name, (NONE, NONE))
-        quoted = {"report's validation": validation, "report's Codabench": codabench}
+        quoted = {"homework: validation": validation, "homework: Codabench": codabench}
         numbers.append(row | quoted)
         shown.append(text | quoted)
     note = _note(records, MODELS)
@@ -173,34 +248,38 @@ def _columns(heading: str, estimate: Estimate) -> dict[str, float]:
 
 
 def backbones(records: Records) -> Table:
-    """Return Table 2: accuracy of each backbone on the subset, what it costs, or why it is missing.
+    """Return Table 2: accuracy of each backbone on the subset and what it costs; who is missing.
 
-    Costs are at 96 px; ms an image on the machine that costs.json was made on.
+    Costs are at 96 px; ms per image on the machine that costs.json was made on.
     """
     networks, missing = records.costs["networks"], records.costs["missing"]
     numbers, shown = [], []
-    measured = [name for name in SUBSET_OF_NETWORK if name not in missing]
-    for name in (*measured, *missing):
+    for name in dict.fromkeys((*SUBSET_OF_NETWORK, *missing)):
         cost = networks.get(name, {})
-        title = BACKBONES[name].title if name in BACKBONES else name
-        row = {"network": title, **_costs(cost)}
+        row = {"network": BACKBONES[name].title, **_costs(cost)}
         text = {
             "network": row["network"],
             "parameters, million": _scaled(cost, "parameters", 1e6),
             "multiply-adds, million": _scaled(cost, "multiply_adds", 1e6, 0),
-            "ms an image, training": _scaled(cost, "training_ms"),
-            "ms an image, inference": _scaled(cost, "inference_ms"),
+            "ms per image, training": _scaled(cost, "training_ms"),
+            "ms per image, inference": _scaled(cost, "inference_ms"),
         }
         for images, heading in CHOOSING_SETS.items():
             values = records.values(SUBSET_OF_NETWORK.get(name, name), images)
             row[heading] = values.mean() if len(values) else None
             text[heading] = mean_and_range(values)
-        quoted = {"report's validation": REPORTED_BACKBONES.get(name, NONE)}
-        column, reason = "not measured because", missing.get(name, "")
-        numbers.append(row | quoted | {column: reason})
-        # The table has room for what is wrong, not for why.
-        shown.append(text | quoted | {column: reason.split(":")[0]})
-    return Table("report_table2", pd.DataFrame(numbers), pd.DataFrame(shown))
+        row["homework report's validation"] = REPORTED_BACKBONES.get(name, NONE)
+        numbers.append(row | {"not measured because": missing.get(name, "")})
+        if name not in missing:
+            shown.append(text)
+    titles = [
+        f"{BACKBONES[name].title} ({REPORTED_BACKBONES[name]} % on the homework's validation images)"
+        if name in REPORTED_BACKBONES
+        else BACKBONES[name].title
+        for name in missing
+    ]
+    note = f"No ImageNet weights at hand: {', '.join(titles)}." if titles else ""
+    return Table("report_table2", pd.DataFrame(numbers), pd.DataFrame(shown), note)
 
 
 def _costs(cost: dict) -> dict:

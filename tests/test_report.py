@@ -14,7 +14,7 @@ from helpers import course
 from helpers.data.photographs import CLASS_NAMES
 from helpers.evaluation import metrics
 from helpers.report import build as report
-from helpers.report import facts, records, tables, verdicts
+from helpers.report import tables, verdicts
 from helpers.training import recipes
 
 COUNT = 320
@@ -25,6 +25,7 @@ STORED = ("validation", "shifted_validation", "test", "shifted_test", "second_ac
 
 def stand_in(folder):
     """Fill a folder with the report's sources, and with invented records and logits."""
+    (folder / "figures").mkdir()
     for name in report.SOURCES:
         shutil.copy(course.root() / "report" / name, folder / name)
     shutil.copy(course.root() / "report" / "evaluation_sets.json", folder)
@@ -40,8 +41,8 @@ def stand_in(folder):
     costs = {"networks": networks, "missing": missing, "device": DEVICE}
     (folder / "costs.json").write_text(json.dumps(costs))
     entries = []
-    runs = records._required({"missing": missing})
-    runs |= {f"{recipes.SEARCH}{name}-seed0": records.CHOOSING_SETS for name in "ab"}
+    runs = report.required({"missing": missing})
+    runs |= {f"{recipes.SEARCH}{name}-seed0": tables.CHOOSING_SETS for name in "ab"}
     for place, (run, sets) in enumerate(runs.items()):
         entries += _run(folder, run, sets, labels, np.random.default_rng(place))
     (folder / "results.json").write_text(json.dumps(entries))
@@ -71,7 +72,7 @@ def _record(key, estimate):
 
 
 def build(folder):
-    return report.build(records.load(folder), folder)
+    return report.build(report.load(folder), folder)
 
 
 def forget(folder, *beginnings):
@@ -131,10 +132,8 @@ def test_missing_records_are_all_named_and_nothing_is_written(built, tmp_path):
 
 def test_without_the_optional_runs_the_report_says_what_is_not_measured(built, tmp_path):
     folder = _copy(built, tmp_path)
-    forget(folder, *records.OPTIONAL)
-    (folder / "figures" / "report_tuning.pdf").unlink()
+    forget(folder, *report.OPTIONAL)
     build(folder)
-    assert not (folder / "figures" / "report_tuning.pdf").exists()
     numbers = json.loads((folder / "numbers.json").read_text())
     found = numbers["tables"]
     (row,) = [row for row in found["report_table1"]["rows"] if row[0] == "CNN 2"]
@@ -145,14 +144,15 @@ def test_without_the_optional_runs_the_report_says_what_is_not_measured(built, t
     assert {cell for row in found["report_table3"]["rows"] for cell in row[1:]} == {tables.NONE}
     assert "run NAME --seeds 0 1 2`" in found["report_table3"]["note"]
     assert found["report_table4"]["note"] == ""
-    assert numbers["facts"]["models left out"] == "Left out, since not trained yet: CNN 2."
-    assert numbers["facts"]["CNN 2 end"] == "is not measured yet"
-    assert "not measured yet" in numbers["facts"]["tuning"]
-    assert "not measured yet" in numbers["verdicts"]["vgg_like/small_cnn/shifted_test"]
-    judged = {claim: verdict for claim, verdict, _ in found["report_table6"]["rows"]}
-    assert judged["A frozen MobileNetV3 is much better on the test than CNN 2"] == verdicts.LATER
-    assert judged["Lion brings no significant gain"] == verdicts.LATER
-    assert judged["Fine-tuning adds to it"] == verdicts.YES
+    assert numbers["left out"] == ["CNN 2"]
+    assert numbers["setting"]["CNN 2 stopped by"] == ""
+    unmeasured = ("tuning", "Lion", "search")
+    assert [numbers[group] for group in unmeasured] == [None, None, None]
+    assert numbers["pairs"]["vgg_like/small_cnn/shifted_test"] is None
+    judged = {claim: found["verdict"] for claim, found in numbers["claims"].items()}
+    assert judged["frozen MobileNetV3"] == verdicts.LATER
+    assert judged["Lion"] == verdicts.LATER
+    assert judged["fine-tuning"] == verdicts.YES
     note = (folder / "tables" / "report_table1.tex").read_text().splitlines()[-1]
     assert r"\texttt{COURSE\_PROFILE=full python -m helpers train run vgg\_like" in note
 
@@ -160,7 +160,7 @@ def test_without_the_optional_runs_the_report_says_what_is_not_measured(built, t
 def test_one_missing_seed_or_image_set_leaves_the_rest(built, tmp_path):
     folder = _copy(built, tmp_path)
     forget(folder, "tuning_lion_1e-4-seed2/", "vgg_like-seed0/medmnist_c/")
-    loaded = records.load(folder)
+    loaded = report.load(folder)
     text = report.missing(loaded)
     assert "run tuning_lion_1e-4 --seeds 2\n" in text
     assert text.endswith("helpers train robustness vgg_like")
@@ -168,22 +168,78 @@ def test_one_missing_seed_or_image_set_leaves_the_rest(built, tmp_path):
     assert [place for place, cell in enumerate(row) if cell == tables.NONE] == [7, 8, 9]
     rows = {row[0]: set(row[1:]) for row in tables.tuning(loaded).as_json()["rows"]}
     assert [trial for trial, cells in rows.items() if cells == {tables.NONE}] == ["Lion at 1e-4"]
-    assert verdicts._judged(loaded, verdicts._lion_brings_nothing)[0] == verdicts.LATER
-    assert verdicts._judged(loaded, verdicts._tuning_lowers_shifted)[0] != verdicts.LATER
+    judged = verdicts.numbers(loaded)["claims"]
+    assert judged["Lion"]["verdict"] == verdicts.LATER
+    assert judged["settings on the test"]["verdict"] != verdicts.LATER
 
 
 def test_the_best_of_the_search_stands_beside_the_reference(built):
-    loaded = records.load(built[0])
+    loaded = report.load(built[0])
     best, other = (loaded.estimate(n, "shifted_validation").value for n in loaded.searched())
     assert best >= other
-    sentence = json.loads(built[1][Path("numbers.json")])["facts"]["search"]
-    assert "drew 2 more settings" in sentence
-    assert f"reaches {tables.percent(best)} %" in sentence
+    search = json.loads(built[1][Path("numbers.json")])["search"]
+    assert (search["trials"], search["best"]) == ("2", tables.percent(best))
 
 
 def test_a_complete_report_says_that_no_run_is_missing(built):
-    assert report.missing(records.load(built[0])) == "No run is missing."
+    assert report.missing(report.load(built[0])) == "No run is missing."
     assert b"not measured yet" not in built[1][Path("numbers.json")]
+
+
+@pytest.mark.parametrize("broken", ["disk full", "stopped"])
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_report_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch, broken, at):
+    """Eight steps: three files are copied, two moved away, and three moved to their place."""
+    new = {}
+    for folder in ("report", "work"):
+        (tmp_path / folder).mkdir()
+    for name in ("numbers.json", "report.pdf", "table.csv"):
+        new[tmp_path / "report" / name] = tmp_path / "work" / name
+        (tmp_path / "work" / name).write_text(f"new {name}")
+        if name != "table.csv":
+            (tmp_path / "report" / name).write_text(f"old {name}")
+    before = {p: p.read_text() for p in (tmp_path / "report").iterdir()}
+    error = {"disk full": OSError(28, "No space left on device"), "stopped": KeyboardInterrupt()}
+    calls = iter(range(1, 100))
+
+    def failing(function):
+        def call(*arguments):
+            if next(calls) == at:
+                raise error[broken]
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr(shutil, "copyfile", failing(shutil.copyfile))
+    monkeypatch.setattr(Path, "replace", failing(Path.replace))
+    expected = course.CourseError if broken == "disk full" else KeyboardInterrupt
+    with pytest.raises(expected, match="the old one was kept" if broken == "disk full" else None):
+        report._put_in_place(new)
+    assert {p: p.read_text() for p in (tmp_path / "report").iterdir()} == before
+    report._put_in_place(new)
+    assert {p.read_text() for p in (tmp_path / "report").iterdir()} == {
+        f"new {p.name}" for p in new
+    }
+
+
+@pytest.mark.parametrize("name", ["costs.json", "evaluation_sets.json"])
+@pytest.mark.parametrize("content", ["{}", "null", "[]", "{", '{"networks": 1}', None])
+def test_a_damaged_file_is_one_sentence(built, tmp_path, name, content):
+    folder = _copy(built, tmp_path)
+    (folder / name).unlink()
+    if content is None:
+        (folder / name).mkdir()
+    else:
+        (folder / name).write_text(content)
+    with pytest.raises(course.CourseError, match=rf"{re.escape(name)} .*restore it from git, or"):
+        report.load(folder)
+
+
+def test_a_source_that_typst_does_not_understand_is_one_sentence(built, tmp_path):
+    folder = _copy(built, tmp_path)
+    (folder / "report.typ").write_text("#nothing-of-this-name")
+    with pytest.raises(course.CourseError, match="could not be typeset"):
+        build(folder)
 
 
 @pytest.mark.parametrize("name", ["costs.json", "predictions/labels.npz", "report.typ"])
@@ -214,12 +270,13 @@ ALLOWED = (
     r"@[\w-]+",  # references
     r"(?m)^\s*//.*$",  # comments
     r"#quoted\[[^\]]*\]",
-    r'(?:value|interval|images|verdict|fact|data-table|chart)\(\s*"[^"]*"',  # names of records
+    r"- 1\)",  # the place of a word in a list
+    r'"[^"\n]*"',  # names of records and numbers
     r"columns: (?:\([^\n]*\)|auto)",  # layout
     r"left-columns: \([^)]*\)",
     r"size: [\d.]+pt",
     r"\$[^$]*\$",  # equations
-    r"(?:EfficientNetB0|EfficientNet-Lite0|MobileNetV3(?:-Small)?|CNN~[12]|DeepCONV2D|macro F1)",
+    r"(?:EfficientNetB[04]|ResNet50|DenseNet121|EfficientNet-Lite0|MobileNetV3(?:-Small)?|CNN~[12]|DeepCONV2D|macro F1)",
     r"DepthwiseConv2D|\bL2\b|seed 0|Adam at 1e-4",
     r"95~% interval|5~% level",
 )
@@ -239,9 +296,12 @@ def test_no_number_is_written_by_hand():
 
 def test_values_in_the_text_are_required_records():
     text = (course.root() / "report" / "report.typ").read_text()
-    runs = records._required({"missing": {}})
+    runs = report.required({"missing": {}})
     keys = re.findall(r'(?:value|interval|images)\("([^"]+)"\)', text)
     assert keys
+    assert set(re.findall(r'(?:against|compare)\([^"()]*"([^"]+)"', text)) > {
+        "vgg_like/small_cnn/shifted_test"
+    }
     for key in keys:
         run, images, _ = key.split("/")
         assert images in runs[run]
@@ -289,6 +349,5 @@ def test_macro_f1_of_seeds_is_the_mean_of_each():
 
 
 def test_the_reports_two_accuracies_are_two_images_apart():
-    found = facts._reported()
-    assert found["reported images apart"] == "two images"
-    assert found["reported chance"] == "could be chance"
+    found = verdicts._homework()
+    assert (found["images apart"], found["least p"]) == ("2", "0.5")

@@ -273,12 +273,16 @@ def backbones(records: Records) -> Table:
         if name not in missing:
             shown.append(text)
     titles = [
-        f"{BACKBONES[name].title} ({REPORTED_BACKBONES[name]} % on the homework's validation images)"
-        if name in REPORTED_BACKBONES
-        else BACKBONES[name].title
+        BACKBONES[name].title
+        + (f" ({REPORTED_BACKBONES[name]} %)" if name in REPORTED_BACKBONES else "")
         for name in missing
     ]
-    note = f"No ImageNet weights at hand: {', '.join(titles)}." if titles else ""
+    note = (
+        "No ImageNet weights at hand (in brackets the homework report's validation accuracy): "
+        f"{', '.join(titles)}."
+        if titles
+        else ""
+    )
     return Table("report_table2", pd.DataFrame(numbers), pd.DataFrame(shown), note)
 
 

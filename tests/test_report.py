@@ -276,7 +276,8 @@ ALLOWED = (
     r"left-columns: \([^)]*\)",
     r"size: [\d.]+pt",
     r"\$[^$]*\$",  # equations
-    r"(?:EfficientNetB[04]|ResNet50|DenseNet121|EfficientNet-Lite0|MobileNetV3(?:-Small)?|CNN~[12]|DeepCONV2D|macro F1)",
+    r"EfficientNetB[04]|ResNet50|DenseNet121",
+    r"(?:EfficientNet-Lite0|MobileNetV3(?:-Small)?|CNN~[12]|DeepCONV2D|macro F1)",
     r"DepthwiseConv2D|\bL2\b|seed 0|Adam at 1e-4",
     r"95~% interval|5~% level",
 )

@@ -199,7 +199,7 @@ def test_rand_augment_copies_at_rate_0_are_the_images(images):
 
 
 def test_keras_rand_augment_draws_its_operation_per_image_if_mapped_before_batching():
-    # 06_augment teaches this of Keras: before 3.12 one operation was drawn for all, at tracing.
+    # 06_augment teaches this of Keras: 3.10 still draws one operation for all, when it is traced.
     # Geometry leaves a plain image as it is; operations on colour change it.
     layer = keras.layers.RandAugment(num_ops=1, factor=0.5, seed=4)
     plain = np.full((96, 96, 3), (120, 90, 60), np.float32)

@@ -26,7 +26,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (20, 96, 96, 3), dtype=np.uin
 LABELS = np.repeat(np.arange(8), 5)
 
 # Without these entries a card is of no use.
-NEEDED = ("class_names", "temperature", "experiment", "backbone", "sha256")
+NEEDED = ("class_names", "temperature", "experiment", "backbone", "training", "sha256")
 
 
 def network(classes: int = 8, *extra: layers.Layer) -> keras.Model:

@@ -195,6 +195,7 @@ def test_without_an_experiment_the_command_packs_the_released_model(
         "temperature": 1.0,
         "experiment": dataclasses.asdict(recipes.fine_tuned()),
         "backbone": None,
+        "training": {"profile": "full", "source": "mirror"},
     }
     (tmp_path / "models" / "final").mkdir(parents=True)
     halves = released.weights_file([w.astype(np.float16) for w in model.get_weights()])

@@ -6,9 +6,9 @@ them that it remembers, not that it is robust. Nothing that trains imports this 
 Source: Di Salvo et al. 2024, "MedMNIST-C: Comprehensive benchmark and improved classifier
 robustness by simulating realistic image corruptions", arXiv:2406.17536, and its repository
 github.com/francescodisalvo05/medmnistc-api, whose formulas and BloodMNIST parameters are followed.
-The original is tuned for 224 px: lengths here are its lengths, scaled by width / 224, while ratios,
-qualities and factors stay. Each function says where it differs. Besides, the blurs and saturation
-round to whole grey levels where the original cuts off, so that flat images stay flat.
+The original is tuned for 224 px: lengths are scaled by width / 224, while ratios, qualities and
+factors stay. Each function says where it differs; the blurs and saturation round to whole grey
+levels where the original cuts off, so that flat images stay flat.
 """
 
 import functools
@@ -120,8 +120,8 @@ def _disc(radius: int, side: int) -> np.ndarray:
 def _kernel(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, side: int) -> np.ndarray:
     """Return a float32 kernel of sum 1: weights (K,) at places (K,) given for 224 px, scaled.
 
-    A place between pixels gives the four around it their bilinear weight: how much that changes an
-    image is closer to blurring at 224 px and reducing than if places were rounded.
+    A place between pixels gives the four around it their bilinear weight, which is closer to
+    blurring at 224 px and reducing than rounding.
     """
     places = np.stack([rows, columns]) * (side / TUNED_FOR)
     whole = np.floor(places).astype(int)
@@ -139,13 +139,11 @@ def _kernel(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, side: in
 def _filtered(image: np.ndarray, kernel: np.ndarray, border: str) -> np.ndarray:
     """Return the image correlated with a square kernel; `border` is a mode of `np.pad`.
 
-    One addition of the whole image for each pixel of the kernel that isn't 0: some ten times as
-    fast as scipy.ndimage on kernels as small as these.
+    One addition of the image per pixel of the kernel: ten times as fast as scipy.ndimage here.
     """
     height, width = image.shape[:2]
     reach = len(kernel) // 2
-    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode=border)
-    padded = padded.astype(np.float32)
+    padded = np.pad(image.astype(np.float32), ((reach, reach), (reach, reach), (0, 0)), mode=border)
     total = np.zeros(image.shape, np.float32)
     for row, column in np.argwhere(kernel):
         total += kernel[row, column] * padded[row : row + height, column : column + width]
@@ -155,12 +153,8 @@ def _filtered(image: np.ndarray, kernel: np.ndarray, border: str) -> np.ndarray:
 # --- colour -------------------------------------------------------------------------------------
 
 
-def _brightness(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    return np.asarray(ImageEnhance.Brightness(Image.fromarray(image)).enhance(factor))
-
-
-def _contrast(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    return np.asarray(ImageEnhance.Contrast(Image.fromarray(image)).enhance(factor))
+def _enhanced(enhancer: type) -> Function:
+    return lambda image, factor, _: np.asarray(enhancer(Image.fromarray(image)).enhance(factor))
 
 
 def _saturate(image: np.ndarray, rise: float, rng: np.random.Generator) -> np.ndarray:
@@ -237,10 +231,10 @@ _TABLE: dict[str, tuple[Function, Sequence]] = {
     "jpeg_compression": (_jpeg_compression, (50, 30, 15, 10, 7)),
     "defocus_blur": (_defocus_blur, (2, 3, 4, 5, 6)),
     "motion_blur": (_motion_blur, ((3, 3), (5, 5), (10, 5), (10, 7), (10, 9))),
-    "brightness_up": (_brightness, (1.1, 1.2, 1.3, 1.35, 1.4)),
-    "brightness_down": (_brightness, (0.9, 0.8, 0.7, 0.6, 0.5)),
-    "contrast_up": (_contrast, (1.1, 1.15, 1.2, 1.25, 1.3)),
-    "contrast_down": (_contrast, (0.9, 0.8, 0.7, 0.6, 0.5)),
+    "brightness_up": (_enhanced(ImageEnhance.Brightness), (1.1, 1.2, 1.3, 1.35, 1.4)),
+    "brightness_down": (_enhanced(ImageEnhance.Brightness), (0.9, 0.8, 0.7, 0.6, 0.5)),
+    "contrast_up": (_enhanced(ImageEnhance.Contrast), (1.1, 1.15, 1.2, 1.25, 1.3)),
+    "contrast_down": (_enhanced(ImageEnhance.Contrast), (0.9, 0.8, 0.7, 0.6, 0.5)),
     "saturate": (_saturate, (0.05, 0.10, 0.15, 0.17, 0.20)),
     "stain_deposit": (_stain_deposit, ((1, 24), (2, 24), (3, 24), (3, 24), (3, 32))),
     "bubble": (_bubble, ((5, 10), (7, 10), (10, 10), (12, 12), (15, 12))),

@@ -161,7 +161,7 @@ def _rand_augment(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
         _auto_contrast,
         _equalize,
         _solarize,
-        _desaturation,
+        lambda images, drawn: _desaturated(images, _magnitude(drawn[2])),
         lambda images, drawn: _contrast(images, drawn[2] - 0.5),
         lambda images, drawn: _clipped(images + _per_image(255 * (drawn[2] - 0.5))),
         lambda images, drawn: _shear(images, drawn, along_rows=True),
@@ -183,9 +183,9 @@ def _solarize(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
     return tf.where(added < _per_image(255 * _magnitude(drawn[3])), added, 255 - added)
 
 
-def _desaturation(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+def _desaturated(images: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
     grey = tf.tensordot(images, LUMA, 1)[..., None]
-    return images + _per_image(_magnitude(drawn[2])) * (grey - images)
+    return images + _per_image(amount) * (grey - images)
 
 
 def _contrast(images: tf.Tensor, change: tf.Tensor) -> tf.Tensor:
@@ -215,20 +215,17 @@ def _auto_contrast(images: tf.Tensor, _: tf.Tensor | None = None) -> tf.Tensor:
 
 def _equalize(images: tf.Tensor, _: tf.Tensor | None = None) -> tf.Tensor:
     """Return the images with each channel's histogram made even, as keras-cv's layer does it."""
-    shape = tf.shape(images)
+    channels = tf.transpose(tf.cast(images, tf.int32), (0, 3, 1, 2))
+    shape = tf.shape(channels)
     count = shape[0] * 3
-    flat = tf.reshape(tf.transpose(tf.cast(images, tf.int32), (0, 3, 1, 2)), (count, -1))
-    cells = flat + 256 * tf.range(count)[:, None]
-    histogram = tf.reshape(
-        tf.math.bincount(tf.reshape(cells, (-1,)), minlength=256 * count), (count, 256)
-    )
+    cells = tf.reshape(channels, (count, -1)) + 256 * tf.range(count)[:, None]
+    histogram = tf.math.bincount(tf.reshape(cells, (-1,)), minlength=256 * count)
+    histogram = tf.reshape(histogram, (count, 256))
     smallest = tf.reduce_min(tf.where(histogram == 0, tf.int32.max, histogram), axis=1)
-    step = ((shape[1] * shape[2] - smallest) // 255)[:, None]
+    step = ((shape[2] * shape[3] - smallest) // 255)[:, None]
     table = (tf.cumsum(histogram, axis=1, exclusive=True) + step // 2) // tf.maximum(step, 1)
     table = tf.where(step == 0, tf.range(256)[None], tf.clip_by_value(table, 0, 255))
-    mapped = tf.reshape(
-        tf.gather(tf.reshape(table, (-1,)), cells), (shape[0], 3, shape[1], shape[2])
-    )
+    mapped = tf.reshape(tf.gather(tf.reshape(table, (-1,)), cells), shape)
     return tf.cast(tf.transpose(mapped, (0, 2, 3, 1)), tf.float32)
 
 
@@ -292,7 +289,7 @@ def _tone(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
         posterize,
         _equalize,
         _auto_contrast,
-        lambda x, d: x + _per_image(d[1]) * (tf.tensordot(x, LUMA, 1)[..., None] - x),
+        lambda x, d: _desaturated(x, d[1]),
         lambda x, _: 255 - x,
     )
     return _one_of(operations, images, drawn, drawn[0] * len(operations))

@@ -18,6 +18,7 @@ from helpers.changes import shifts
 from helpers.course import CourseError
 from helpers.data.sets import SHIFT_SEEDS, CourseData, load_course_data
 from helpers.evaluation import metrics, records
+from helpers.evaluation.records import CHOOSE_ON, IMAGE_SETS
 from helpers.files import replaced
 from helpers.models import backbones, networks, released
 from helpers.training import recipes
@@ -27,18 +28,6 @@ from helpers.training.run import Result, load_trained, result
 CARD_PAGE = "CARD.md"
 LARGEST_BYTES = 20 * 10**6
 
-# Image sets by the names of their records, in the order of the card.
-TITLES = {
-    "validation": "validation",
-    "shifted_validation": "shifted validation",
-    "test": "test",
-    "shifted_test": "shifted test",
-    "shifted_test_seen": "shifted test: only changes like those of training",
-    "shifted_test_unseen": "shifted test: with changes never trained on",
-    "second_acquisition": "second acquisition",
-    "medmnist_c": "MedMNIST-C",
-}
-CHOSEN_ON = ("validation", "shifted_validation")
 FITTED_ON = "shifted_validation"
 
 # Of everything that goes wrong, so many of the worst are named.
@@ -97,7 +86,7 @@ def describe(trained: Result, data: CourseData) -> dict:
             "revision": trained.revision,
         },
         "backbone": _backbone(trained.experiment.network),
-        "metrics": {name: measured[name] for name in TITLES if name in measured},
+        "metrics": {name: measured[name] for name in IMAGE_SETS if name in measured},
         "failures": _failures(trained, data, measured),
     }
 
@@ -299,7 +288,7 @@ def page(card: dict) -> str:
         classes=", ".join(card["class_names"]),
         temperature=f"{card['temperature']:.3f}",
         fitted_n=f"{fitted['n']:,}",
-        fitted_on=TITLES[fitted["set"]],
+        fitted_on=IMAGE_SETS[fitted["set"]],
         metrics=_metrics_text(card),
         failures=_failures_text(card["failures"]),
         data=DATA.get(training["source"], PBC),
@@ -314,8 +303,9 @@ def page(card: dict) -> str:
 def _metrics_text(card: dict) -> str:
     if not card["metrics"]:
         return "Nothing was recorded of it."
+    chose = " (chose the model)"
     rows = [
-        f"| {TITLES[name]}{' (chose the model)' if name in CHOSEN_ON else ''} | {_cells(found)} |"
+        f"| {IMAGE_SETS[name]}{chose if name in CHOOSE_ON else ''} | {_cells(found)} |"
         for name, found in card["metrics"].items()
     ]
     notes = "Each number is a record of this course, named in `card.json`."
@@ -327,7 +317,7 @@ def _metrics_text(card: dict) -> str:
     if half := card.get("half_precision"):
         notes += (
             f" They were measured before the weights were rounded to float16, which gives "
-            f"{half['changed']:,} of {half['n']:,} {TITLES[half['set']]} images another class."
+            f"{half['changed']:,} of {half['n']:,} {IMAGE_SETS[half['set']]} images another class."
         )
     head = ["| images | accuracy | 95 % interval | n |", "|---|---|---|---|"]
     return "\n".join([*head, *rows, "", notes])
@@ -335,7 +325,8 @@ def _metrics_text(card: dict) -> str:
 
 def _failures_text(failures: dict) -> str:
     parts = [
-        f"Classes it misses most on the {TITLES[name]}: " + ", ".join(map(_accuracy_of, classes))
+        f"Classes it misses most on the {IMAGE_SETS[name]}: "
+        + ", ".join(map(_accuracy_of, classes))
         for name, classes in failures["classes"].items()
     ]
     listed = {
@@ -381,5 +372,5 @@ def main(arguments: list[str] | None = None) -> int:
     folder = release(recipes.find(options.experiment), load_course_data(), options.name)
     size = sum(path.stat().st_size for path in folder.iterdir())
     recorded = len(released.card(options.name)["metrics"])
-    print(f"{folder} written, {size / 1e6:.1f} MB, with {recorded} of {len(TITLES)} metrics.")
+    print(f"{folder} written, {size / 1e6:.1f} MB, with {recorded} of {len(IMAGE_SETS)} metrics.")
     return 0

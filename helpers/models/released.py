@@ -157,6 +157,7 @@ def _check(card: dict) -> None:
     if not classes or not all(isinstance(name, str) for name in [*classes, *card["sha256"]]):
         raise ValueError("the class names are none")
     _ = card["sha256"][NETWORK], card["sha256"][WEIGHTS], summary(card)
+    _ = card["training"]["profile"], card["training"]["source"]
 
 
 def _read(path: Path) -> bytes:

@@ -5,20 +5,20 @@ import re
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from urllib.parse import quote, urlsplit
 
 import pooch
 import requests
-from filelock import FileLock
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from urllib3.util import Retry
 
 from helpers import course
 from helpers.course import CourseError
-from helpers.files import kind, replaced, short_hash, unreadable
+from helpers.files import kind, locked, replaced, short_hash, unreadable
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
@@ -60,22 +60,20 @@ def download(url: str, path: Path, *, md5: str | None = None, sha256: str | None
         return path
     try:
         unfinished.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".{path.name}.lock")):
+        waiting = f"Another run downloads {path.name}, this one waits."
+        with locked(path.with_name(f".{path.name}.lock"), waiting):
             if not _is_intact(path, known):  # else another run was first
-                # Of a run that was killed while it checked, and of earlier versions of the course.
-                for leftover in [
-                    *unfinished.glob("tmp*"),
-                    *path.parent.glob(f"{path.name}.*.part"),
-                ]:
+                for leftover in unfinished.glob("tmp*"):  # of a run killed while it checked
+                    leftover.unlink()
+                for leftover in path.parent.glob(f"{path.name}.*.part"):  # as earlier versions did
                     leftover.unlink()
                 whole = pooch.retrieve(url, known, path.name, unfinished, downloader=_resumed)
                 Path(whole).replace(path)
             shutil.rmtree(unfinished, ignore_errors=True)
     except ValueError as error:  # pooch's, for another digest
         raise CourseError(
-            f"{path.name} from {_host(url)} is altered or truncated (its digest is not "
-            f"{known[:20]}…) and was discarded: run again, and if that changes nothing, get the "
-            "file from another place."
+            f"{path.name} from {_host(url)} is altered or truncated (its digest is another) and "
+            "was discarded: run again, and if that changes nothing, get it from another place."
         ) from error
     except OSError as error:
         raise CourseError(
@@ -83,7 +81,7 @@ def download(url: str, path: Path, *, md5: str | None = None, sha256: str | None
             "free some disk space or choose a folder you may write to, then run again."
         ) from error
     finally:
-        if unfinished.is_dir() and not any(unfinished.iterdir()):
+        with suppress(OSError):  # it holds bytes to go on with
             unfinished.rmdir()
     return path
 

@@ -308,47 +308,6 @@ def test_values_in_the_text_are_required_records():
         assert images in runs[run]
 
 
-def test_differences_over_seeds_are_judged_by_their_interval():
-    rng = np.random.default_rng(0)
-    right = rng.random((3, 400)) < 0.7
-    better = right | (rng.random((3, 400)) < 0.5)
-    assert metrics.accuracy_difference(better, right, 0.0).verdict == "better"
-    assert metrics.accuracy_difference(right, better, 0.0).verdict == "worse"
-    shuffled = rng.permuted(right, axis=1)
-    found = metrics.accuracy_difference(right, shuffled, 0.0)
-    assert found.verdict == "could be chance"
-    assert found.value == pytest.approx(0, abs=1e-9)
-
-
-def test_what_seeds_differ_by_is_no_finding():
-    # Many pairs of the same method: each seed has its own share of right answers.
-    rng = np.random.default_rng(0)
-    shares = rng.normal(0.7, 0.03, (200, 2, 3, 1))
-    right = rng.random((200, 2, 3, 1000)) < shares
-    variance = metrics.seed_variance(list(right.mean(axis=-1).reshape(400, 3)))
-    assert variance == pytest.approx(0.03**2 + 0.7 * 0.3 / 1000, rel=0.2)
-    found = [metrics.accuracy_difference(*pair, variance).sign != 0 for pair in right]
-    assert np.mean(found) < 0.08
-    blind = [metrics.accuracy_difference(*pair, 0.0).sign != 0 for pair in right]
-    assert np.mean(blind) > 0.2
-
-
-def test_a_failed_training_does_not_widen_the_spread_of_seeds():
-    alike = [np.array([0.70, 0.71, 0.72]), np.array([0.69, 0.71, 0.70])]
-    failed = np.array([0.1, 0.5, 0.2])
-    assert metrics.seed_variance([*alike, failed]) == pytest.approx(metrics.seed_variance(alike))
-
-
-def test_macro_f1_of_seeds_is_the_mean_of_each():
-    rng = np.random.default_rng(0)
-    labels = np.arange(200) % 8
-    predicted = np.where(rng.random((3, 200)) < 0.8, labels, rng.integers(0, 8, (3, 200)))
-    each = [metrics.macro_f1(labels, np.eye(8)[p]).value for p in predicted]
-    resampled = metrics.macro_f1_samples(labels, predicted, 8)
-    assert resampled[0] == pytest.approx(np.mean(each), abs=1e-6)
-    assert np.abs(resampled[1:].mean() - np.mean(each)) < 0.02
-
-
 def test_the_reports_two_accuracies_are_two_images_apart():
     found = verdicts._homework()
     assert (found["images apart"], found["least p"]) == ("2", "0.5")

@@ -98,8 +98,8 @@ def confusions_of(
         that are taken for the asked class; 0 where there are no images.
     """
     matrix = metrics.confusion(labels, logits)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    columns = {"goes to": shares[class_index], "comes from": shares[:, class_index]}
+    fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    columns = {"goes to": fractions[class_index], "comes from": fractions[:, class_index]}
     table = pd.DataFrame(columns, index=pd.Index(class_names, name="class"))
     return table.drop(index=class_names[class_index]).sort_values("goes to", ascending=False)
 
@@ -198,11 +198,11 @@ def mean_logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
         model: takes images (N, 96, 96, 3) in 0-255, returns logits.
         images: uint8 (N, 96, 96, 3).
     """
-    shares = [
+    probabilities = [
         metrics.softmax(networks.predict_logits(model, view(images, number)))
         for number in range(VIEWS)
     ]
-    return np.log(np.mean(shares, axis=0) + np.finfo(np.float32).tiny).astype(np.float32)
+    return np.log(np.mean(probabilities, axis=0) + np.finfo(np.float32).tiny).astype(np.float32)
 
 
 def grad_cam(

@@ -20,7 +20,7 @@ TEMPERATURES = (0.05, 20.0)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured share with its 95 % interval: value, low and high in 0-1, from n images."""
+    """A measured fraction with its 95 % interval: value, low and high in 0-1, from n images."""
 
     value: float
     low: float
@@ -32,7 +32,7 @@ class Estimate:
 
 
 def share(hits: np.ndarray) -> Estimate:
-    """Return the share of True in bool (N,), N above 0, with Wilson's 95 % interval.
+    """Return the fraction of True in bool (N,), N above 0, with Wilson's 95 % interval.
 
     Source: Wilson 1927, JASA 22:209; unlike the normal interval it stays inside 0-1 near 100 %.
     """
@@ -41,22 +41,22 @@ def share(hits: np.ndarray) -> Estimate:
     return Estimate(count / len(hits), interval.low, interval.high, len(hits))
 
 
-def mean_share(shares: np.ndarray, resamples: int = 1000) -> Estimate:
-    """Return the mean of images' shares with a bootstrap 95 % interval over images.
+def mean_share(fractions: np.ndarray, resamples: int = 1000) -> Estimate:
+    """Return the mean of images' fractions with a bootstrap 95 % interval over images.
 
     Args:
-        shares: float (N,) in 0-1: of one image's versions, the share that is right.
+        fractions: float (N,) in 0-1: of one image's versions, those predicted correctly.
         resamples: bootstrap samples; the seed is fixed, so the interval is repeatable.
     """
     rng = np.random.default_rng(0)
-    n = len(shares)
-    means = [shares[rng.integers(0, n, n)].mean() for _ in range(resamples)]
+    n = len(fractions)
+    means = [fractions[rng.integers(0, n, n)].mean() for _ in range(resamples)]
     low, high = np.percentile(means, [2.5, 97.5])
-    return Estimate(float(shares.mean()), float(low), float(high), n)
+    return Estimate(float(fractions.mean()), float(low), float(high), n)
 
 
 def accuracy(labels: np.ndarray, logits: np.ndarray) -> Estimate:
-    """Return the share of correct predictions with Wilson's 95 % interval.
+    """Return the fraction of correct predictions with Wilson's 95 % interval.
 
     Args:
         labels: int (N,).
@@ -66,7 +66,7 @@ def accuracy(labels: np.ndarray, logits: np.ndarray) -> Estimate:
 
 
 def per_class(labels: np.ndarray, logits: np.ndarray, class_names: tuple[str, ...]) -> pd.DataFrame:
-    """Return precision, recall, F1 (each 0-1) and the number of images, one row a class."""
+    """Return precision, recall, F1 (each 0-1) and the number of images, one row per class."""
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, logits.argmax(axis=1), labels=range(len(class_names)), zero_division=0
     )
@@ -115,8 +115,8 @@ class PairedTest:
     """McNemar's exact test of two models on the same images.
 
     Attributes:
-        only_first: images that only the first model gets right.
-        only_second: images that only the second model gets right.
+        only_first: images that only the first model predicts correctly.
+        only_second: images that only the second model predicts correctly.
         p_value: two-sided chance of a split at least this uneven if both were equally good.
     """
 
@@ -134,7 +134,7 @@ class PairedTest:
 
     def __str__(self) -> str:
         return (
-            f"{self.verdict} (right alone: {self.only_first} and {self.only_second} images, "
+            f"{self.verdict} (correct alone: {self.only_first} and {self.only_second} images, "
             f"McNemar p = {self.p_value:.2g})"
         )
 
@@ -143,12 +143,12 @@ def compare(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Paired
     """Return McNemar's exact test of two models' logits (N, classes) on the same labels (N,).
 
     Source: McNemar 1947, Psychometrika 12:153; the exact form is a binomial test of the images on
-    which the two disagree about being right.
+    which the two disagree.
     """
-    first_right = first.argmax(axis=1) == labels
-    second_right = second.argmax(axis=1) == labels
-    only_first = int((first_right & ~second_right).sum())
-    only_second = int((second_right & ~first_right).sum())
+    first_correct = first.argmax(axis=1) == labels
+    second_correct = second.argmax(axis=1) == labels
+    only_first = int((first_correct & ~second_correct).sum())
+    only_second = int((second_correct & ~first_correct).sum())
     disagreements = only_first + only_second
     p_value = stats.binomtest(only_first, disagreements).pvalue if disagreements else 1.0
     return PairedTest(only_first, only_second, float(p_value))
@@ -231,7 +231,7 @@ def macro_f1_difference(
 
 
 def adjust_logits(logits: np.ndarray, class_counts: np.ndarray, tau: float = 1.0) -> np.ndarray:
-    """Return logits minus tau times the log of the training classes' shares.
+    """Return logits minus tau times the log of the training classes' frequencies.
 
     Args:
         logits: float (N, classes) of a model trained on imbalanced classes.
@@ -240,8 +240,7 @@ def adjust_logits(logits: np.ndarray, class_counts: np.ndarray, tau: float = 1.0
 
     Source: Menon et al. 2021, Long-tail learning via logit adjustment, ICLR, eq. 9.
     """
-    shares = class_counts / class_counts.sum()
-    return logits - tau * np.log(shares)
+    return logits - tau * np.log(class_counts / class_counts.sum())
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -273,8 +272,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     logits = logits.astype(np.float64)
 
     def negative_log_likelihood(log_temperature: float) -> float:
-        shares = special.log_softmax(logits / np.exp(log_temperature), axis=1)
-        return -shares[np.arange(len(labels)), labels].mean()
+        likelihoods = special.log_softmax(logits / np.exp(log_temperature), axis=1)
+        return -likelihoods[np.arange(len(labels)), labels].mean()
 
     bounds = np.log(TEMPERATURES)
     found = optimize.minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded")
@@ -282,7 +281,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> pd.DataFrame:
-    """Return, for images of about equal confidence, how many predictions are right.
+    """Return, for images of about equal confidence, how many predictions are correct.
 
     Args:
         probabilities: float (N, classes) in 0-1; the largest is the prediction's confidence.
@@ -290,15 +289,15 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -
         bins: number of equally wide ranges of confidence.
 
     Returns:
-        A row a range ("0.9–1" the index) that holds images: "confidence" (its mean), "accuracy",
+        A row per range ("0.9–1" the index) that holds images: "confidence" (its mean), "accuracy",
         "low" and "high" (Wilson's 95 % interval of the accuracy), all 0-1, and "images".
     """
-    confidences, right = _confidences(probabilities, labels)
+    confidences, correct = _confidences(probabilities, labels)
     numbers = _bin_numbers(confidences, bins)
     rows = {}
     for number in np.unique(numbers):
         inside = numbers == number
-        found = share(right[inside])
+        found = share(correct[inside])
         rows[f"{number / bins:.2g}–{(number + 1) / bins:.2g}"] = {
             "confidence": confidences[inside].mean(),
             "accuracy": found.value,
@@ -328,11 +327,11 @@ def expected_calibration_error(
 
     Source: Naeini et al. 2015, Obtaining well calibrated probabilities, AAAI.
     """
-    confidences, right = _confidences(probabilities, labels)
+    confidences, correct = _confidences(probabilities, labels)
     numbers, n = _bin_numbers(confidences, bins), len(labels)
     rng = np.random.default_rng(0)
     samples = [np.arange(n), *(rng.integers(0, n, n) for _ in range(resamples))]
-    gaps = right - confidences
+    gaps = correct - confidences
     errors = [np.abs(np.bincount(numbers[s], gaps[s], bins)).sum() / n for s in samples]
     # Resampling adds the upward bias a second time: the interval is moved back by that much.
     bias = np.mean(errors[1:]) - errors[0]
@@ -341,7 +340,7 @@ def expected_calibration_error(
 
 
 def _confidences(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each prediction's probability, float (N,), and whether it is right, bool (N,)."""
+    """Return each prediction's probability, float (N,), and whether it is correct, bool (N,)."""
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
 
 

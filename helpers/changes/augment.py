@@ -100,7 +100,7 @@ def _uniforms(seeds: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def mild_layers(seed: int) -> keras.Sequential:
-    """Return the report's mild augmentation as Keras layers: translation, rotation, both flips.
+    """Return the homework report's mild augmentation as Keras layers: translation, rotation, flips.
 
     Call it with `training=True` on (B, H, W, 3) of 0-255; it returns float32. Each image of a batch
     gets its own draw. Repeatable by seed eagerly, batch after batch, or with one thread.
@@ -127,7 +127,7 @@ def rand_augment_copies(
     rate: float = 0.9,
     geometric: bool = True,
 ) -> np.ndarray:
-    """Return one copy of each image, altered by keras-cv's RandAugment; defaults are the report's.
+    """Return one copy of each image, altered by keras-cv's RandAugment (the homework report's).
 
     The draws are made per image: operation, magnitude, and whether anything happens at all. The
     layer's own seed makes nothing repeatable, since its magnitudes come from TensorFlow's global
@@ -178,9 +178,9 @@ def balance_with_generator(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fill every class up to the largest with copies altered by `ImageDataGenerator`.
 
-    The report's way, 'with minimal transformations': slight rotation and translation, flips. The
-    class is gone from `keras`, but `tf.keras` still has it. It draws from NumPy's global generator,
-    which is reseeded for every copy.
+    The homework report's way, 'with minimal transformations': slight rotation and translation,
+    flips. The class is gone from `keras`, but `tf.keras` still has it. It draws from NumPy's
+    global generator, which is reseeded for every copy.
 
     Args:
         images: uint8 (N, H, W, 3).

@@ -152,7 +152,7 @@ def _one_of(
 
 
 def _rand_augment(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
-    """Apply one operation of keras-cv's RandAugment with the report's parameters.
+    """Apply one operation of keras-cv's RandAugment with the homework report's parameters.
 
     The same ten operations and ranges as `rand_augment_copies` at its defaults (one operation per
     image at rate 0.9, magnitude 0.5 +- 0.15), each drawn per image.

@@ -1,4 +1,4 @@
-"""The course's networks: the report's two custom CNNs, and a backbone with a head."""
+"""The course's networks: the homework report's two custom CNNs, and a backbone with a head."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ _BLOCK = re.compile(
 
 
 def small_cnn(class_count: int) -> keras.Model:
-    """Return the report's first CNN: two convolutions (32 and 64 filters) and a dense layer.
+    """Return the homework report's first CNN: two convolutions (32, 64 filters) and a dense layer.
 
-    The report (section 3) names ReLU, 2x2 max pooling and a dense layer. It leaves open, and this
-    is what we chose: 3x3 filters with "same" padding, pooling after each convolution, and that the
-    dense layer is the output, on the flattened feature maps.
+    The homework report (section 3) names ReLU, 2x2 max pooling and a dense layer. It leaves open,
+    and this is what we chose: 3x3 filters with "same" padding, pooling after each convolution, and
+    that the dense layer is the output, on the flattened feature maps.
 
     Args:
         class_count: number of classes.
@@ -37,11 +37,11 @@ def small_cnn(class_count: int) -> keras.Model:
 
 
 def vgg_like(class_count: int) -> keras.Model:
-    """Return the report's second CNN: 3x3 convolutions with 64, 128, 256, 512 and 512 filters.
+    """Return the homework report's second CNN: 3x3 convolutions, 64, 128, 256, 512 and 512 filters.
 
-    Global average pooling takes the place of flattening (section 3). The report leaves open, and
-    this is what we chose: ReLU and 2x2 max pooling after each convolution, and no dense layer but
-    the output.
+    Global average pooling takes the place of flattening (section 3). The homework report leaves
+    open, and this is what we chose: ReLU and 2x2 max pooling after each convolution, and no dense
+    layer but the output.
 
     Args:
         class_count: number of classes.
@@ -66,10 +66,11 @@ def head(
     Args:
         channels: number of pooled features.
         class_count: number of classes.
-        dropout: share of features dropped in training (the report's 0.3).
-        l2: strength of the penalty on the dense kernels (lambda in the report's equation 2).
+        dropout: share of features dropped in training (the homework report's 0.3).
+        l2: strength of the penalty on the dense kernels (lambda in equation 2 of the homework
+            report).
         extra_dense: units of a dense layer with batch normalisation and ReLU before the dropout
-            (the report tried 128), or None.
+            (the homework report tried 128), or None.
 
     Returns:
         A model named "head" that takes float32 (N, channels) and returns logits (N, class_count).
@@ -185,8 +186,9 @@ def freeze_first_layers(backbone: keras.Model, count: int) -> None:
     """Freeze the first `count` layers of a backbone and unfreeze all others.
 
     The same count reaches another depth in another backbone. Layers without weights
-    (input, activations, additions) count too, as in the report's 'first 30 layers'. Keras' own
-    EfficientNetB0 has one more of those before its stem when it loads weights="imagenet".
+    (input, activations, additions) count too, as in the homework report's 'first 30 layers'.
+    Keras' own EfficientNetB0 has one more of those before its stem when it loads
+    weights="imagenet".
 
     Raises:
         CourseError: if the backbone has fewer layers than `count`, or `count` is negative.

@@ -40,7 +40,7 @@ class Experiment:
         learning_rate: of the optimizer, constant.
         batch_size: images per training step.
         dropout: fraction of pooled features dropped before the output.
-        l2: the report's lambda, on the head's kernels.
+        l2: the homework report's lambda, on the head's kernels.
         extra_dense: units of a dense layer with batch normalisation before the output, or None.
         patience: epochs without a better validation loss before early stopping; None to train
             through the budget and keep the last epoch's weights.

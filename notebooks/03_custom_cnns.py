@@ -280,7 +280,8 @@ pd.DataFrame({"of the true class": probability, "loss": np.log(1 / probability).
 # what makes the loss a stricter judge than the accuracy, which only asks which logit is the largest.
 #
 # An untrained network knows nothing, so it should give each class about the same probability.
-# **Predict:** what is its loss then? Keras computes the same number from the same logits:
+# **Predict:** what is its loss then? Keras computes the same number from the same logits
+# (`from_logits=True` tells it that softmax is still to be taken):
 
 # %% tags=["nbval-ignore-output"]
 few = data.train_subset(600)

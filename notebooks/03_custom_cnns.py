@@ -300,8 +300,8 @@ print("log of the classes:  ", np.log(class_count).round(4))
 # %% tags=["nbval-ignore-output"]
 from_rescaling = keras.Sequential(small.layers[1:])
 unscaled = from_rescaling.predict(few.images[:100].astype("float32"), verbose=0)
-print("loss with Rescaling:   ", cross_entropy(logits, few.labels[:100]).round(2))
-print("loss without Rescaling:", cross_entropy(unscaled, few.labels[:100]).round(2))
+print(f"loss with Rescaling:    {float(loss(few.labels[:100], logits)):7.2f}")
+print(f"loss without Rescaling: {float(loss(few.labels[:100], unscaled)):7.2f}")
 
 # %% [markdown]
 # One could divide by 255 outside. Then everybody who uses the network has to know it: the lecturer's
@@ -375,20 +375,24 @@ curves.loc[sorted({1, best, len(curves)})].round(3)
 # So training accuracy isn't useless: if it is low, the network underfits. Only, a high one is no
 # promise.
 #
-# ### Why training lies below validation at first
+# ### Why training looks worse than validation at first
 #
-# In the first epochs most trainings look *worse* on the images they learn from. Is validation easier?
-# No: Keras measures the training accuracy *during* the epoch, while the weights still move, and the
-# validation accuracy after it. We train one epoch anew and measure both on the same images.
+# In the first epochs most trainings do *worse* on the images they learn from: a higher loss, a lower
+# accuracy. Is validation easier? No: Keras measures training *during* the epoch, while the weights still
+# move, and averages over all its batches, of which the first met an untrained network. It measures
+# validation after the epoch. We train one epoch anew and measure the same images both ways.
 
 # %% tags=["nbval-ignore-output"]
 keras.utils.set_random_seed(0)
 fresh = small_cnn()
 fresh.compile("adam", loss, metrics=["accuracy"], jit_compile=False)
-during = fresh.fit(few.images, few.labels, batch_size=16, verbose=0).history["accuracy"][0]
-after = fresh.evaluate(few.images, few.labels, verbose=0)[1]
-print(f"training images, during the first epoch: {during:.1%}")
-print(f"the same images, after it:               {after:.1%}")
+during = fresh.fit(few.images, few.labels, batch_size=16, verbose=0).history
+after = fresh.evaluate(few.images, few.labels, verbose=0)
+measured = {
+    "during the first epoch": [during[k][0] for k in ("loss", "accuracy")],
+    "after it": after,
+}
+pd.DataFrame(measured, index=["training loss", "training accuracy"]).T.round(3)
 
 # %% [markdown]
 # ## What training accuracy is worth

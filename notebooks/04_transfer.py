@@ -110,12 +110,13 @@ print(backbone.input_shape[1:], "→", backbone.output_shape[1:])
 # %% [markdown]
 # ImageNet's photographs are 224 pixels wide, ours 96: the last maps have 3 × 3 places instead of 7 × 7.
 #
-# What happens in between? The width of the maps is halved again and again. How many layers work at each?
+# What happens in between? The width of the maps is halved again and again. How many convolutions work at
+# each?
 
 # %% tags=["nbval-ignore-output"]
-grids = [layer for layer in backbone.layers if len(layer.output.shape) == 4]
-widths = pd.Series([layer.output.shape[1] for layer in grids], name="layers")
-widths.value_counts(sort=False).rename_axis("width of the maps").to_frame()
+convolutions = [layer for layer in backbone.layers if "Conv2D" in type(layer).__name__]
+widths = pd.Series([layer.output.shape[1] for layer in convolutions], name="width of the maps")
+widths.value_counts(sort=False).to_frame("convolutions")
 
 # %% [markdown]
 # ## Pool the features
@@ -146,7 +147,7 @@ print(train_features.shape, f"in {backbone_seconds:.1f} seconds")
 # scatter.
 
 # %% tags=["nbval-ignore-output"]
-middle = [layer for layer in grids if layer.output.shape[1] == 12][-1]
+middle = [layer for layer in backbone.layers if layer.output.shape[1:3] == (12, 12)][-1]
 early = keras.Model(backbone.input, middle.output)
 f_values, _ = f_classif(pooled_features(early, few.images), few.labels)
 telling = np.argsort(-np.nan_to_num(f_values))[:5]
@@ -158,13 +159,13 @@ maps = early.predict(judge.images[some], verbose=0)[..., telling]
 rows = {}
 for row, answers in zip(some, maps, strict=True):
     rows[data.class_names[judge.labels[row]]] = [judge.images[row], *np.moveaxis(answers, -1, 0)]
-heading = f"A cell of four classes, and the five maps of {middle.name} that tell classes apart best"
+heading = f"The five maps of {middle.name} that tell the classes apart best"
 style.save(style.image_rows(rows, heading), "04_feature_maps", data.source)
 
 # %% [markdown]
-# Go down a column: it is one filter on four cells, bright where it answers. On the photographs the first
-# two follow the rim and the parts of the nucleus, the next two the whole cell, the last one what is around
-# it. A filter tells classes apart if it answers to more of the picture in one class than in another.
+# Go down a column: it is one filter on four cells, bright where it answers. On the photographs some follow
+# the rim or the parts of the nucleus, some the whole cell, and one what is around it. A filter tells
+# classes apart if it answers to more of the picture in one class than in another.
 #
 # ## Is it the training, or just the shape?
 #
@@ -237,19 +238,17 @@ def difference(first, second):
 
 
 # %% tags=["nbval-ignore-output"]
-pd.DataFrame(
-    {
-        f"ImageNet − {control}": difference(
-            correct[control][None], correct["ImageNet backbone"][None]
-        )
-        for control in ("pixels", "random backbone")
-    }
-).round(1)
+pixels, random, imagenet = (hits[np.newaxis] for hits in correct.values())
+pairs = {
+    "ImageNet − pixels": difference(pixels, imagenet),
+    "ImageNet − random": difference(random, imagenet),
+    "random − pixels": difference(pixels, random),
+}
+pd.DataFrame(pairs).T.round(1)
 
 # %% [markdown]
-# Look at the two controls as well. A random backbone is no better a start than plain pixels, and often a
-# worse one: it mixes colours and places in ways that nobody chose, and pooling then throws the places away.
-# What the ImageNet features have, they have from training.
+# Read the last row as well. What a random backbone has above the pixels, if anything, is due to its
+# architecture alone. What ImageNet's backbone has above the random one, it has from its training.
 #
 # ## The input range trap
 #
@@ -259,8 +258,8 @@ pd.DataFrame(
 # tutorials begin with `images / 255`. What happens if you do this here as well?
 
 # %%
-pixels = np.array([0.0, 255.0])
-for given, values in {"0 to 255": pixels, "0 to 1": pixels / 255}.items():
+ends = np.array([0.0, 255.0])
+for given, values in {"0 to 255": ends, "0 to 1": ends / 255}.items():
     low, high = (values - 127) / 128
     print(f"given {given:8s} → the first convolution sees {low:+.3f} to {high:+.3f}")
 
@@ -362,7 +361,7 @@ large = large_probe.predict(pooled_features(enlarged, judge.images)) == judge.la
 # %% tags=["nbval-ignore-output"]
 print("96 pixels: ", metrics.share(correct["ImageNet backbone"]))
 print("192 pixels:", metrics.share(large))
-difference(correct["ImageNet backbone"][None], large[None]).round(1).to_frame("192 − 96").T
+difference(imagenet, large[np.newaxis]).round(1).to_frame("192 − 96").T
 
 # %% [markdown]
 # Does the interval hold zero? Then this experiment has not told the two apart, which is not to say that they
@@ -432,9 +431,7 @@ by_seed = {
     title: {f"seed {k}": recorded.estimate(name, "second_acquisition", k) for k in range(3)}
     for title, name in networks.items()
 }
-heading = (
-    "On the second acquisition the seeds of CNN 1 lie far apart, those of the frozen head don't"
-)
+heading = "On the second acquisition CNN 1's seeds lie far apart, the frozen head's don't"
 style.save(charts.dots(by_seed, heading), "04_seeds", data.source, recorded.stamp)
 
 # %% [markdown]
@@ -471,12 +468,8 @@ pd.DataFrame({head: gain(frozen, head, "shifted_validation") for head in others}
 # %%
 mobile = "mobilenet_v3_small_frozen"
 sets = [*records.CHOOSE_ON, *records.REPORT_ON]
-gains = {
-    f"{images} ({len(recorded.labels(images)):,})": gain(frozen, mobile, images) for images in sets
-}
-heading = (
-    "MobileNetV3-Small minus Lite0: not told apart where we chose, 4.4 points on the shifted test"
-)
+gains = {images.replace("_", " "): gain(frozen, mobile, images) for images in sets}
+heading = "MobileNetV3-Small minus Lite0: told apart only on the shifted test"
 show(pd.DataFrame(gains), heading, "04_selection")
 pd.DataFrame(gains).T.round(1)
 

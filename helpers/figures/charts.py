@@ -163,17 +163,13 @@ def confusion(
     """Show counts, int (classes, classes) by title, coloured by their share of the true class."""
     size = (width, width / len(matrices) * (0.84 if len(matrices) > 1 else 0.8))
     figure, axes = plt.subplots(1, len(matrices), figsize=size, squeeze=False, sharey=True)
+    style = {"fmt": "", "cmap": "Blues", "vmin": 0, "vmax": 1, "square": True, "linewidths": 0.5}
     for place, (axis, (title, matrix)) in enumerate(zip(axes[0], matrices.items(), strict=True)):
         fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         sns.heatmap(
             fractions,
             annot=np.where(matrix == 0, "", matrix.astype(str)),
-            fmt="",
-            cmap="Blues",
-            vmin=0,
-            vmax=1,
-            square=True,
-            linewidths=0.5,
+            **style,
             xticklabels=class_names,
             yticklabels=class_names,
             cbar=place == len(matrices) - 1,

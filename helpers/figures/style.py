@@ -27,54 +27,30 @@ PITCH = 1.27
 GAP = 0.05
 # Without dates, the same figure gives the same bytes.
 METADATA = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
-PRINTED = {
-    "font.family": "DejaVu Sans",
-    "font.size": 7,
-    "axes.titlesize": 7.5,
+SHARED = {
+    "figure.constrained_layout.use": True,
+    "figure.titleweight": "bold",
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelsize": 7,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 6.5,
-    "figure.titlesize": 8,
-    "figure.titleweight": "bold",
-    "figure.constrained_layout.use": True,
-    "axes.edgecolor": "0.6",
-    "axes.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "0.88",
-    "grid.linewidth": 0.5,
     "pdf.fonttype": 42,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "report",
 }
+ON_SCREEN = {"figure.dpi": 80, "savefig.dpi": 150, "svg.fonttype": "none", "legend.fontsize": 9}
+ON_SCREEN |= {"figure.titlesize": 11, "axes.titlesize": 11}
+PRINTED = {"font.family": "DejaVu Sans", "font.size": 7, "axes.titlesize": 7.5}
+PRINTED |= {"axes.edgecolor": "0.6", "axes.linewidth": 0.6, "axes.axisbelow": True}
+PRINTED |= {"axes.grid": True, "grid.color": "0.88", "grid.linewidth": 0.5}
+PRINTED |= {"svg.fonttype": "path", "svg.hashsalt": "report"}
 
 
 def use_course_style() -> None:
     """Set fonts, grid and colours (colour-blind safe) for every figure that follows."""
     sns.set_theme(style="whitegrid", context="notebook", palette=PALETTE)
-    plt.rcParams.update(
-        {
-            "figure.dpi": 80,
-            "savefig.dpi": 150,
-            "figure.constrained_layout.use": True,
-            "figure.titlesize": 11,
-            "figure.titleweight": "bold",
-            "axes.titlesize": 11,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "legend.fontsize": 9,
-            "pdf.fonttype": 42,
-            "svg.fonttype": "none",
-        }
-    )
+    plt.rcParams.update(SHARED | ON_SCREEN)
 
 
 def print_style() -> AbstractContextManager:
     """Return a context in which figures have the small fonts of the course report's columns."""
-    return plt.rc_context(PRINTED)
+    return plt.rc_context(SHARED | PRINTED)
 
 
 def save(figure: Figure, name: str, source: Source, stamp: str | None = None) -> None:

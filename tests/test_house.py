@@ -31,7 +31,7 @@ DESCRIPTIONS = (
 MOST_FILES, MOST_LINES = 45, 9_500
 MOST_MODULES_REACHED, MOST_LINES_REACHED = 30, 7_000
 MOST_ENTRIES = 12
-NOT_YET = pytest.mark.xfail(strict=True, reason="the move into folders is under way")
+NOT_YET = pytest.mark.xfail(strict=True, reason="the limit is not reached yet: tests/test_house.py")
 
 
 @cache
@@ -117,17 +117,23 @@ def sizes() -> str:
 # --- size
 
 
-@NOT_YET
-def test_helpers_are_small():
+def test_helpers_have_few_files():
     assert len(modules()) <= MOST_FILES, sizes()
+
+
+@NOT_YET
+def test_helpers_have_few_lines():
     assert lines(set(modules())) <= MOST_LINES, sizes()
 
 
 @NOT_YET
-def test_a_notebook_reaches_a_part_of_them():
-    for lesson in LESSONS:
-        assert len(reached(lesson)) <= MOST_MODULES_REACHED, sizes()
-        assert lines(reached(lesson)) <= MOST_LINES_REACHED, sizes()
+def test_a_notebook_reaches_few_files():
+    assert max(len(reached(lesson)) for lesson in LESSONS) <= MOST_MODULES_REACHED, sizes()
+
+
+@NOT_YET
+def test_a_notebook_reaches_few_lines():
+    assert max(lines(reached(lesson)) for lesson in LESSONS) <= MOST_LINES_REACHED, sizes()
 
 
 def test_the_listing_is_short():
@@ -266,7 +272,6 @@ FORMER_NAMES = {
 # Names that still stand somewhere; each leaves this list with its last use.
 STILL_THERE: set[str] = {
     "flat modules",
-    "folded modules",
     "record_outcome",
     "over_seeds",
     "cleaning_figures",

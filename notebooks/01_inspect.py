@@ -116,7 +116,7 @@ by_class = [np.flatnonzero(is_alone & (photographs.labels == c)) for c in range(
 # %% tags=["nbval-ignore-output"]
 rows = np.concatenate([most_typical(members) for members in by_class])
 titles = [f"{name}:\n{look_for.get(name, 'a class of yours')}" for name in class_names]
-heading = f"One typical photograph of each of the {len(class_names)} classes"
+heading = f"One typical image of each of the {len(class_names)} classes"
 sheet = style.contact_sheet(photographs.images[rows], titles, 4, heading)
 sheet.set_size_inches(1.7 * sheet.get_size_inches())
 style.save(sheet, "01_meet_the_eight", source)

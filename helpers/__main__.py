@@ -17,6 +17,7 @@ COMMANDS = {
     "submission": ("commands.submission", "write submission.zip"),
     "score": ("commands.score", "score a submission.zip"),
     "report": ("report.build", "build the course report from its records"),
+    "audit": ("commands.audit", "find copies, leaks and odd pictures in a folder of images"),
     "measure": ("commands.measure", "compare ways of doing a thing, or cost the networks"),
 }
 

@@ -46,6 +46,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.metrics import recall_score
 from sklearn.neighbors import NearestCentroid
 
+# %% tags=["nbval-ignore-output"]
 from exercises import check, hint  # noqa: F401
 from helpers.data import cleaning
 from helpers.data.homework import VARIANTS, homework_set

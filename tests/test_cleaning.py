@@ -92,15 +92,6 @@ def test_perceptual_hash_of_the_centre_outlives_a_new_background_and_light():
     assert distances(cleaning.perceptual_hashes(images))[0] > cleaning.MAX_DISTANCE
 
 
-def test_nearest_neighbour_of_a_copy_with_another_background_is_its_original():
-    images = noise_images(40)
-    images[17, 32:64, 32:64] = images[4, 32:64, 32:64]
-    differences, rows = cleaning.nearest_neighbours(images, count=2)
-    assert (rows[17, 0], rows[4, 0]) == (4, 17)
-    assert differences[17, 0] == pytest.approx(0, abs=0.01)
-    assert differences[17, 1] > cleaning.MAX_DIFFERENCE
-
-
 @pytest.mark.parametrize("variant", homework.VARIANTS)
 def test_planted_pictures_are_found_wherever_they_stand(variant):
     photographs = noise_images(200)

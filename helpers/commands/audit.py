@@ -79,7 +79,7 @@ def read(folder: Path) -> tuple[Images, dict[str, str]]:
 
 
 def findings(images: Images) -> dict[str, list[np.ndarray]]:
-    """Return the groups of rows under each heading of the page; an odd picture is a group of one."""
+    """Return the groups of rows under each heading; an odd picture is a group of one."""
     exact = cleaning.duplicate_group_ids(images.pixels)
     once = np.flatnonzero(cleaning.keep_first(exact))
     pairs, kinds = cleaning.alike_pairs(images.pixels[once])
@@ -105,7 +105,9 @@ def _odd(images: Images) -> dict[str, list[np.ndarray]]:
     grey = cleaning.thumbnails(images.pixels, 48) @ cleaning.LUMA
     brightness = grey.mean(axis=(1, 2))
     detail = np.abs(np.diff(grey, axis=1)).mean(axis=(1, 2)) / np.maximum(brightness, 1)
-    sizes, of_size, counts = np.unique(images.sizes, axis=0, return_inverse=True, return_counts=True)
+    sizes, of_size, counts = np.unique(
+        images.sizes, axis=0, return_inverse=True, return_counts=True
+    )
     # Where most have one size, any other is odd; else one four times as large or small as usual.
     area = sizes.prod(axis=1)[of_size.ravel()]
     far = np.abs(np.log2(area / np.median(area))) > 4
@@ -163,13 +165,10 @@ def main() -> int:
         raise CourseError(f"{target} was not written by an audit: name another page.")
     started = time.perf_counter()
     images, unreadable = read(folder)
-    seconds_read = time.perf_counter() - started
     found = findings(images) if images.names else {}
     seconds = time.perf_counter() - started
-    # Reading grows with the images, comparing mostly with their square.
-    scale = 10_000 / max(len(images.names), 1)
-    minutes = (seconds_read * scale + (seconds - seconds_read) * max(scale, scale**2)) / 60
-    took = f"It took {seconds:.0f} s; 10,000 images would take about {max(minutes, 1):.0f} min."
+    minutes = seconds / 60 * 10_000 / max(len(images.names), 1)
+    took = f"It took {seconds:.0f} s; at this pace 10,000 images take about {minutes:.0f} min."
     with replaced(target) as temporary:
         temporary.write_text(page(folder, images, unreadable, found, took), encoding="utf-8")
     counts = {heading: len(groups) for heading, groups in found.items()}

@@ -5,6 +5,7 @@ Images are uint8 (N, 96, 96, 3) and may be memory-mapped: they are read in chunk
 
 import hashlib
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import scipy.fft
@@ -24,6 +25,9 @@ CENTRE = 32
 # they are copies if their centres also differ by less than MAX_DIFFERENCE grey levels.
 MAX_DISTANCE = 4
 MAX_DIFFERENCE = 5.0
+# Once moved onto each other, photographs of one piece of a slide correlate by 0.949 and more, of
+# cells that look alike by 0.934 at most.
+MIN_SIMILARITY = 0.94
 # A photograph may have a natural twin or two; a picture somebody planted comes in dozens.
 SMALLEST_PLANTED_GROUP = 20
 
@@ -148,7 +152,10 @@ def perceptual_hashes(images: np.ndarray, crop: int = 96) -> np.ndarray:
     Returns:
         uint64 (N,).
     """
-    grey = thumbnails(_centre(images, crop), 32) @ LUMA
+    return _hashes_of_grey(thumbnails(_centre(images, crop), 32) @ LUMA)
+
+
+def _hashes_of_grey(grey: np.ndarray) -> np.ndarray:
     frequencies = scipy.fft.dctn(grey, axes=(1, 2), norm="ortho")[:, :8, :8].reshape(-1, 64)
     bits = frequencies > np.median(frequencies[:, 1:], axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
@@ -199,6 +206,82 @@ def near_copies(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return found
 
 
+def alike_pairs(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which different images show the same thing.
+
+    Near copies have perceptual hashes that differ in at most MAX_DISTANCE bits and thumbnails that
+    differ by less than MAX_DIFFERENCE grey levels, as they are or turned and mirrored. Moved ones
+    are each other's nearest neighbours by the amplitudes of their slow waves, and their
+    `similarity` is at least MIN_SIMILARITY.
+
+    Args:
+        images: uint8 (N, 96, 96, 3), no two of them equal.
+
+    Returns:
+        pairs: int64 (M, 2), rows, the smaller one first; each pair once.
+        kinds: str (M,), "near", "turned" or "moved".
+    """
+    grey = thumbnails(images, 32) @ LUMA
+    kind_of: dict[tuple[int, int], str] = {}
+    for turns, mirrored in itertools.product(range(4), (False, True)):
+        seen = np.rot90(grey[:, :, ::-1] if mirrored else grey, turns, axes=(1, 2))
+        kind = "turned" if turns or mirrored else "near"
+        for row, other in _similar_hashes(_hashes_of_grey(grey), _hashes_of_grey(seen)):
+            if row < other and np.square(grey[row] - seen[other]).mean() < MAX_DIFFERENCE**2:
+                kind_of.setdefault((row, other), kind)
+    for row, other in moved_pairs(thumbnails(images, 48) @ LUMA):
+        kind_of.setdefault((row, other), "moved")
+    pairs = np.array(sorted(kind_of), np.int64).reshape(-1, 2)
+    return pairs, np.array([kind_of[pair] for pair in sorted(kind_of)], str)
+
+
+def moved_pairs(grey: np.ndarray) -> list[tuple[int, int]]:
+    """Return pairs of rows of which one shows the other moved, the smaller row first.
+
+    Args:
+        grey: float (N, 48, 48).
+    """
+    if len(grey) < 2:
+        return []
+    # Amplitudes hardly change when a picture is moved.
+    waves = np.abs(np.fft.rfft2(grey - grey.mean(axis=(1, 2), keepdims=True)))
+    slow = np.sqrt(waves[:, np.r_[0:8, -7:0], :8]).reshape(len(grey), -1).astype(np.float32)
+    slow /= np.maximum(np.linalg.norm(slow, axis=1, keepdims=True), 1e-6)
+    search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(slow)
+    nearest, rows = search.kneighbors()[1][:, 0], np.arange(len(grey))
+    first = np.flatnonzero((nearest[nearest] == rows) & (rows < nearest))
+    return [
+        (int(row), int(nearest[row]))
+        for row in first
+        if similarity(grey[row], grey[nearest[row]]) >= MIN_SIMILARITY
+    ]
+
+
+def similarity(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the correlation of two grey pictures (48, 48), one moved onto the other; -1 to 1.
+
+    The move is the largest value of their cross-correlation; see `02_clean`. Pictures without any
+    contrast are like nothing.
+    """
+    first, second = first - first.mean(), second - second.mean()
+    match = np.fft.irfft2(np.fft.rfft2(first) * np.conj(np.fft.rfft2(second)), s=first.shape)
+    down, right = (np.array(np.unravel_index(match.argmax(), match.shape)) + 24) % 48 - 24
+    aligned = np.roll(second, (down, right), axis=(0, 1))
+    overlap = np.s_[max(down, 0) : 48 + min(down, 0), max(right, 0) : 48 + min(right, 0)]
+    a, b = first[overlap].ravel(), aligned[overlap].ravel()
+    if min(a.std(), b.std()) < 1:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _similar_hashes(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield the row in each of two sets of hashes wherever they differ in few bits."""
+    for start in range(0, len(first), CHUNK):
+        distance = np.bitwise_count(first[start : start + CHUNK, None] ^ second[None])
+        for row, other in np.argwhere(distance <= MAX_DISTANCE).tolist():
+            yield start + row, other
+
+
 def connected_groups(pairs: np.ndarray, count: int) -> np.ndarray:
     """Return group numbers, int64 (count,): rows joined by a chain of pairs share a number.
 
@@ -208,26 +291,6 @@ def connected_groups(pairs: np.ndarray, count: int) -> np.ndarray:
     """
     edges = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (count, count))
     return connected_components(edges, directed=False)[1].astype(np.int64)
-
-
-def nearest_neighbours(
-    images: np.ndarray, count: int = 1, crop: int = CENTRE
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return each image's nearest other images, compared by the colours of their centres.
-
-    Args:
-        images: uint8 (N, 96, 96, 3).
-        count: neighbours an image.
-        crop: side in pixels of the centre that is compared, a multiple of 4.
-
-    Returns:
-        differences: float32 (N, count), root mean square in grey levels (0-255), ascending.
-        rows: int64 (N, count), the neighbours.
-    """
-    patches = _centre_patches(images, crop)
-    search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(patches)
-    distances, rows = search.kneighbors()
-    return (distances / np.sqrt(patches.shape[1])).astype(np.float32), rows.astype(np.int64)
 
 
 def planted_groups(images: np.ndarray, smallest_group: int = SMALLEST_PLANTED_GROUP) -> np.ndarray:

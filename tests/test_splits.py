@@ -231,7 +231,7 @@ def test_near_copies_that_cross_the_split_are_told(data_folder, capsys):
     images = smooth(120)
     given = Photographs(images, labels, NAMES, Source("folder", "", True, "ef" * 32))
     roles = load_roles(given)
-    assert "near-copy" not in capsys.readouterr().out
+    assert "near-copies" not in capsys.readouterr().out
     train, test = roles.indices("train"), roles.indices("test")
     images[test[0]] = recompressed(images[train[0]])
     images[test[1]] = np.rot90(images[train[1]])
@@ -240,7 +240,7 @@ def test_near_copies_that_cross_the_split_are_told(data_folder, capsys):
     assert list(found["test"]) == list(test[:3])
     assert sum(map(len, found.values())) == 3
     load_roles(given)
-    assert "near-copy" in capsys.readouterr().out  # of other roles by now, but told
+    assert "near-copies" in capsys.readouterr().out  # of other roles by now, but told
 
 
 @needs_mirror

@@ -203,9 +203,9 @@ def _warn_of_near_copies(photographs: Photographs, roles: Roles) -> None:
             if photographs.file_names is not None:
                 name = photographs.file_names[rows[0]]
             print(
-                f"Warning: {len(rows)} images of '{role.replace('_', ' ')}' ({name} is one) have a "
-                "near-copy (recompressed, turned or mirrored) among the training images, which "
-                "flatters every model: keep one of each."
+                "Warning: near-copies (recompressed, turned, mirrored) of training images in "
+                f"'{role}': {len(rows)} of {len(roles.indices(role))}, such as {name}. They "
+                "flatter every model: keep one of each."
             )
 
 

@@ -8,6 +8,7 @@ put in place of the old files all at once: if anything fails, report/ stays as i
 of OPTIONAL is missing, the report says so; without any other it is not made.
 """
 
+import argparse
 import json
 import re
 import shutil
@@ -313,14 +314,14 @@ FIGURES = {
 }
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> None:
     """Build the committed report; say what was written, and what is missing."""
+    argparse.ArgumentParser(description=main.__doc__).parse_args(arguments)
     folder = course.root() / "report"
     records = load(folder)
     for path in build(records, folder):
         print(path.relative_to(course.root()))
     print(missing(records))
-    return 0
 
 
 def missing(records: Records) -> str:

@@ -645,7 +645,7 @@ mirrored = [picture[:, ::-1] for picture in turned] + [picture[::-1] for picture
 print(len({picture.tobytes() for picture in turned + mirrored}), "different pictures")
 
 # %% [markdown]
-# **2.** Two networks disagree on a few validation images, and the better one is right on every single
+# **2.** Two networks disagree on a few validation images, and the better one is correct on every single
 # one of them. How many such images does McNemar's test need before it speaks at the 5 % level?
 
 # %% [markdown]

@@ -16,7 +16,7 @@
 #
 # In this notebook you will
 #
-# - look into a network that is right on nearly every clean photograph and fails under shift: which
+# - look into a network that is correct on nearly every clean photograph and fails under shift: which
 #   changes break it, where it looks, and what happens to its features,
 # - see what the report's tuning was worth, and climb from there to a network that holds, one measured
 #   step at a time,

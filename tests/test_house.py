@@ -31,7 +31,7 @@ DESCRIPTIONS = (
 MOST_FILES, MOST_LINES = 45, 9_500
 MOST_MODULES_REACHED, MOST_LINES_REACHED = 30, 7_000
 MOST_ENTRIES = 12
-NOT_YET = pytest.mark.xfail(strict=True, reason="the limit is not reached yet: tests/test_house.py")
+NOT_YET = pytest.mark.xfail(strict=True, reason="the move into folders is under way")
 
 
 @cache
@@ -253,7 +253,7 @@ FORMER_NAMES = {
         for name in (
             *("quiet_tensorflow", "image_folders", "augment_families"),
             *("isolated_run", "submission_figures", "report_figures"),
-            *("record_outcome", "over_seeds", "Outcome", "Judged"),
+            *("record_outcome", "Outcome", "Judged"),
             *("shift_validation", "frozen_sets", "cleaning_figures", "augment_figures"),
             *("transfer_figures", "explanation_figures", "grad_cam.py", "judging.py"),
             *("provenance.py", "timing.py", "unpacking.py", "inspection.py", "views.py"),
@@ -261,27 +261,27 @@ FORMER_NAMES = {
     },
     "course_data": r"\bcourse_data\.|import (.*, )?course_data\b",
     "look_up": r"\.look_up\b|import (.*, )?look_up\b",
+    "over_seeds": r"\.over_seeds\b|import (.*, )?over_seeds\b",
     "drawn cells": r"\b[Dd]rawn cells\b|\b[Dd]rawn images\b",
     # The error that tells the new word stays, and its test.
     "SOURCE=drawn": r"BLOODCELLS_SOURCE=drawn\b(?! is now)",
     "RECIPE": r"\b(SHIFT_)?RECIPE\b",
     "images for a set's name": r"\bimages: str\b",
-    "titles of image sets": r"\b(CHOSEN_ON|PAIRED_SETS|CHOOSING_SETS)\b",
-    "right on, for accuracy": r"\b(is|are|was|were|be) right (on|about)\b",
+    "titles of image sets": r"\bCHOSEN_ON\b",
+    "right on, for accuracy": r"\b(is|are|was|were|be) right on\b",
 }
 # Names that still stand somewhere; each leaves this list with its last use.
 STILL_THERE: set[str] = {
     "flat modules",
     "record_outcome",
-    "over_seeds",
     "cleaning_figures",
     "augment_figures",
     "transfer_figures",
     "explanation_figures",
     "look_up",
+    "over_seeds",
     "drawn cells",
     "images for a set's name",
-    "titles of image sets",
     "right on, for accuracy",
 }
 

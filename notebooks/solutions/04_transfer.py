@@ -76,8 +76,8 @@ check("04.1", answer, width=width, class_count=class_count)
 # **Exercise 04.2** · How many training images does a probe need? Train it on the first 50, 100, 200 and 400 rows of
 # `order`, and give its four accuracies on `judge`.
 #
-# Each doubling costs twice the labels and adds less than the one before: much of the way is gone with a few images per
-# class, the rest is dear.
+# It is still rising at the end: a probe with so many features can use more images than these. Each doubling
+# costs twice the labels, and what it adds varies, since one draw of 50 images differs from another.
 
 # %% tags=["nbval-ignore-output"]
 order = np.random.default_rng(0).permutation(len(few))
@@ -101,8 +101,8 @@ check(
 # **Exercise 04.3** · Pool the maps of the cut backbone `early` for the images of `judge`. Then probe them: are the late
 # layers needed?
 #
-# Compare the two numbers below: a much smaller network with far fewer features gets most of the way. What the late
-# layers add for cells is little, since they were made for ImageNet's things.
+# Compare the two numbers below. If early features do as well as the last ones, with a fraction of the network
+# and of the features, then the late layers, made for ImageNet's things, are not needed for cells.
 
 # %% tags=["nbval-ignore-output"]
 answer = pooled_features(early, judge.images)

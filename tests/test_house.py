@@ -117,6 +117,7 @@ def sizes() -> str:
 # --- size
 
 
+@NOT_YET
 def test_helpers_have_few_files():
     assert len(modules()) <= MOST_FILES, sizes()
 

@@ -125,6 +125,17 @@ def test_a_damaged_file_is_told_and_training_begins_anew(tmp_path, kept, capsys)
     assert "t.npz is damaged" in capsys.readouterr().out
 
 
+def test_a_file_of_another_network_is_told_and_training_begins_anew(tmp_path, capsys):
+    fit(tmp_path / "t.npz", max_epochs=1)
+    keras.utils.set_random_seed(0)
+    wider = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4)]
+    other = keras.Sequential([*wider, keras.layers.Dense(3)])
+    loop.compile_model(other, "adam", 0.01)
+    _, state = fit(tmp_path / "t.npz", other, max_epochs=2)
+    assert len(state["loss"]) == 2
+    assert "t.npz is damaged" in capsys.readouterr().out
+
+
 def test_a_full_disk_is_one_sentence_and_the_epochs_before_are_kept(tmp_path, monkeypatch):
     path, savez = tmp_path / "t.npz", np.savez
 

@@ -192,6 +192,9 @@ class Resumable(keras.callbacks.Callback):
             state = json.loads(str(stored.pop("state")))
             values = [stored[f"now_{i}"] for i in range(len(variables(model)))]
             best = [stored[f"best_{i}"] for i in range(len(model.weights))]
+            pairs = zip([*variables(model), *model.weights], [*values, *best], strict=True)
+            if any(tuple(own.shape) != value.shape for own, value in pairs):
+                raise ValueError("it is of another network")
         except (KeyError, ValueError) as error:
             print(f"{self.name}: {self.path.name} is damaged ({error}), training begins anew.")
             return

@@ -561,7 +561,7 @@ style.save(
 
 # %% [markdown]
 # Look at the three seeds of CNN 1. On test images they lie within 1.7 points. On the second acquisition
-# they reach 47, 57 and 31 %: **the same design, the same images, the same settings, and 26 points between
+# they reach 48, 57 and 31 %: **the same design, the same images, the same settings, and 26 points between
 # two seeds.** Nothing in the training says how the network should behave on a background colour it has
 # never met, so chance decides it. What does McNemar's test say of these three?
 

@@ -81,7 +81,7 @@ def two_labels(answer, *, hashes: pd.Series, labels: np.ndarray) -> str | None:
 def survives_a_move(answer, *, images: np.ndarray) -> str | None:
     def fraction(crop: int, axis: int, most: int) -> float:
         before = perceptual_hashes(images, crop)
-        after = perceptual_hashes(np.roll(images, 2, axis=axis), crop)
+        after = perceptual_hashes(np.roll(images, 1, axis=axis), crop)
         return float((np.bitwise_count(before ^ after) <= most).mean())
 
     expected = fraction(CENTRE, 2, MAX_DISTANCE)

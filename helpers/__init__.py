@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import warnings
 
 # TensorFlow reads this when it is first imported; its start-up notes are no part of a lesson.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -12,3 +13,5 @@ if (_backend := os.environ.get("KERAS_BACKEND") or "tensorflow") != "tensorflow"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 # Several networks in one notebook are traced anew on purpose; TensorFlow warns of that.
 logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
+# pooch imports a bar of tqdm's that needs ipywidgets and says so; the course's bars need none.
+warnings.filterwarnings("ignore", message="IProgress not found")

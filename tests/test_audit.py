@@ -75,7 +75,7 @@ def test_every_kind_of_copy_is_found_under_its_own_heading(folder):
         [where + "4.png", where + "turned.png"],
         [where + "6.png", where + "mirrored.png"],
     ]
-    assert names(folder, "Moved: the same thing cut out or photographed again") == [
+    assert names(folder, "Moved (cut out or photographed again), or very much alike") == [
         [where + "cut_here.png", where + "cut_there.png"]
     ]
     assert names(folder, "In more than one split") == []

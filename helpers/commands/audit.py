@@ -96,7 +96,7 @@ def findings(images: Images) -> dict[str, list[np.ndarray]]:
         "Equal copies": cleaning.duplicate_groups(exact),
         "Near copies (saved again, resized)": list(pairs[kinds == "near"]),
         "Turned or mirrored copies": list(pairs[kinds == "turned"]),
-        "Moved: the same thing cut out or photographed again": list(pairs[kinds == "moved"]),
+        "Moved (cut out or photographed again), or very much alike": list(pairs[kinds == "moved"]),
         **_odd(images),
     }
 

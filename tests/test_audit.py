@@ -132,6 +132,12 @@ def test_a_file_of_others_is_not_overwritten_and_its_own_is(monkeypatch, folder,
     assert run(monkeypatch, folder, page) == 0
 
 
+def test_a_folder_in_the_page_s_place_is_an_error(monkeypatch, folder, tmp_path):
+    (tmp_path / "page.html").mkdir()
+    with pytest.raises(CourseError, match="name another page"):
+        run(monkeypatch, folder, tmp_path / "page.html")
+
+
 @pytest.mark.parametrize("what", ["missing", "empty"])
 def test_a_folder_without_images_is_an_error(monkeypatch, tmp_path, what):
     (tmp_path / "empty").mkdir()

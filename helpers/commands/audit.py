@@ -22,7 +22,7 @@ from helpers import course
 from helpers.course import CourseError
 from helpers.data import cleaning, reading
 from helpers.data.downloads import progress_bar
-from helpers.files import replaced
+from helpers.files import kind, replaced
 
 MARK = "<!-- written by python -m helpers audit -->"
 SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
@@ -156,12 +156,14 @@ def main() -> int:
     parser.add_argument("--page", help="where to write (build/audit-<folder>.html)")
     arguments = parser.parse_args()
     folder = Path(arguments.folder).expanduser().resolve()
-    if not folder.is_dir():
+    if kind(folder) != "folder":
         raise CourseError(f"{folder} is no folder: name one that holds images.")
-    target = Path(arguments.page or course.build_folder() / f"audit-{folder.name}.html").resolve()
+    default = course.build_folder() / f"audit-{folder.name}.html"
+    target = Path(arguments.page or default).expanduser().resolve()
     if target.is_relative_to(folder):
         raise CourseError(f"{target} lies in the folder under audit: name a page elsewhere.")
-    if target.exists() and MARK not in target.read_text(errors="replace")[:200]:
+    there = kind(target)
+    if there == "folder" or (there and MARK not in target.read_text(errors="replace")[:200]):
         raise CourseError(f"{target} was not written by an audit: name another page.")
     started = time.perf_counter()
     images, unreadable = read(folder)
@@ -170,7 +172,8 @@ def main() -> int:
     minutes = seconds / 60 * 10_000 / max(len(images.names), 1)
     took = f"It took {seconds:.0f} s; at this pace 10,000 images take about {minutes:.0f} min."
     with replaced(target) as temporary:
-        temporary.write_text(page(folder, images, unreadable, found, took), encoding="utf-8")
+        text = page(folder, images, unreadable, found, took)
+        temporary.write_text(text, encoding="utf-8", errors="replace")
     counts = {heading: len(groups) for heading, groups in found.items()}
     counts["Unreadable"] = len(unreadable)
     print("\n".join(f"{count:6,}  {heading}" for heading, count in counts.items()))

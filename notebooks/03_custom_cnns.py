@@ -84,8 +84,9 @@ pd.Series({name: len(images) for name, images in data.sets.items()}, name="image
 # | of them: train, validation, second acquisition | 10,462 + 1,161 + 320 |
 # | photographs outside the homework: test, reserved for shift, second acquisition | 1,663 + 1,664 + 88 |
 #
-# A first run (the *quick* [profile](../docs/glossary.md#profile)) takes a part of each set, the same
-# in every run.
+# This notebook does not read that file: the helpers repeat the steps of `02_clean` in memory, so that each
+# notebook runs alone, and get the same 11,943 images. A first run (the *quick*
+# [profile](../docs/glossary.md#profile)) takes a part of each set, the same in every run.
 
 # %% [markdown]
 # ## A convolution by hand

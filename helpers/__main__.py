@@ -1,4 +1,7 @@
-"""The course's one command line: `python -m helpers COMMAND`; `--help` lists the commands."""
+"""The course's one command line: `python -m helpers COMMAND`; `--help` lists the commands.
+
+The programs themselves stand in commands/, beside helpers/: no lesson imports them.
+"""
 
 import importlib
 import os
@@ -9,16 +12,16 @@ from contextlib import contextmanager
 from helpers import course
 
 COMMANDS = {
-    "notebooks": ("commands.notebooks", "pair, run, store or show the notebooks as pages"),
-    "train": ("commands.train", "list, run or evaluate the course's trainings"),
-    "study": ("commands.study", "the homework report's tuning list and a search after it"),
-    "release": ("commands.release", "make a released model of a trained experiment"),
-    "predict": ("commands.predict", "name the cells on photographs"),
-    "submission": ("commands.submission", "write submission.zip"),
-    "score": ("commands.score", "score a submission.zip"),
+    "notebooks": ("notebooks", "pair, run, store or show the notebooks as pages"),
+    "train": ("train", "list, run or evaluate the course's trainings"),
+    "study": ("study", "the homework report's tuning list and a search after it"),
+    "release": ("release", "make a released model of a trained experiment"),
+    "predict": ("predict", "name the cells on photographs"),
+    "submission": ("submission", "write submission.zip"),
+    "score": ("score", "score a submission.zip"),
     "report": ("report.build", "build the course report from its records"),
-    "audit": ("commands.audit", "find copies, leaks and odd pictures in a folder of images"),
-    "measure": ("commands.measure", "compare ways of doing a thing, or cost the networks"),
+    "audit": ("audit", "find copies, leaks and odd pictures in a folder of images"),
+    "measure": ("measure", "compare ways of doing a thing, or cost the networks"),
 }
 
 
@@ -38,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int | None:
     # argparse takes a command's name from here.
     sys.argv = [f"python -m helpers {name}", *rest]
     with hushed():
-        module = importlib.import_module(f"helpers.{COMMANDS[name][0]}")
+        module = importlib.import_module(f"commands.{COMMANDS[name][0]}")
     return module.main()
 
 

@@ -515,7 +515,7 @@ style.save(charts.confusion({"": matrix}, names, heading), "08_confusion", data.
 # It is for teaching, not for diagnosis: it names one of eight classes for *any* picture, a cat's too.
 
 # %%
-from helpers.commands import predict, score
+from commands import predict, score
 
 # %% tags=["nbval-ignore-output"]
 chosen = np.random.default_rng(3).permutation(len(labels))[:10]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from commands import audit
 from helpers import __main__ as command_line
-from helpers.commands import audit
 from helpers.course import CourseError
 from helpers.data import cleaning
 

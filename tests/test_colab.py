@@ -10,8 +10,8 @@ import venv
 
 import pytest
 
+from commands import notebooks
 from helpers import course
-from helpers.commands import notebooks
 
 RUN_CELL = """
 import sys, types

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from commands import submission_model
 from helpers.changes import shifts
-from helpers.commands import submission_model
 from helpers.course import CourseError
 from helpers.data.photographs import ImageSet
 from helpers.evaluation import explanation, metrics

@@ -7,8 +7,8 @@ import keras
 import pytest
 from keras import layers
 
+from commands import measure
 from helpers import course
-from helpers.commands import measure
 from helpers.course import CourseError
 from helpers.models import backbones, fused_batch_norm, networks, weights
 from helpers.training import loop, recipes, run

@@ -12,8 +12,8 @@ import jupytext
 import nbformat
 import pytest
 
+from commands import notebooks
 from helpers import course
-from helpers.commands import notebooks
 from helpers.data.photographs import Source
 
 SOURCE = Source("synthetic", "synthetic cells", False, "0")
@@ -262,7 +262,7 @@ def test_ctrl_c_ends_a_run_in_one_line(tmp_path):
     path.write_text(f"# %%\nimport time\nopen({str(started)!r}, 'w')\ntime.sleep(300)\n")
     body = (
         "import pathlib, signal\nfrom helpers import course\n"
-        "from helpers.commands import notebooks\n"
+        "from commands import notebooks\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"path = pathlib.Path({str(path)!r})\n"
         "course.run_command(lambda: notebooks.execute(path, path.with_suffix('.ipynb')))"

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import nbformat
 import pytest
 
+from commands import notebooks
 from helpers import course
-from helpers.commands import notebooks
 
 NAMES = [path.stem for path in notebooks.sources()]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

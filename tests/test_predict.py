@@ -12,8 +12,8 @@ import pytest
 from keras import layers
 from PIL import Image
 
+from commands import predict, release
 from helpers import course
-from helpers.commands import predict, release
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES
 from helpers.data.reading import PBC_FOLDERS, read_class_folders

@@ -176,7 +176,7 @@ def test_a_third_of_the_operations_have_no_counterpart_in_training():
 
 @pytest.mark.skipif("BLOODCELLS_MIRROR" not in os.environ, reason="needs the mirror's photographs")
 def test_the_sets_are_made_again_as_they_were_frozen(monkeypatch):
-    from helpers.commands import train
+    from commands import train
 
     monkeypatch.setenv("COURSE_PROFILE", "full")
     monkeypatch.delenv("BLOODCELLS_SOURCE", raising=False)

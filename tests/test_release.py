@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from keras import layers
 
+from commands import release
 from helpers import course
 from helpers.changes.shifts import chains
-from helpers.commands import release
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
 from helpers.data.sets import SHIFT_SEEDS, CourseData

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands.report import build as report
+from commands.report import tables, verdicts
 from helpers import course
 from helpers.data.photographs import CLASS_NAMES
 from helpers.evaluation import metrics
-from helpers.report import build as report
-from helpers.report import tables, verdicts
 from helpers.training import recipes
 
 COUNT = 320
@@ -261,7 +261,7 @@ def test_logits_that_do_not_fit_the_labels_are_named(built, tmp_path):
 
 
 def test_no_tensorflow_is_needed():
-    code = "import sys, helpers.report.build; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, commands.report.build; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=course.root()).returncode == 0
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands import isolated, score
 from helpers import course
-from helpers.commands import isolated, score
 from helpers.course import CourseError
 from helpers.data import reading
 from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
@@ -410,7 +410,7 @@ def test_nothing_runs_on_when_the_judge_is_ended(tmp_path, number):
     path = submission(tmp_path, spin, top="import os")
     judge = (
         "import numpy as np, pathlib\nfrom helpers import course\n"
-        "from helpers.commands import isolated\n"
+        "from commands import isolated\n"
         "images = np.zeros((1, 96, 96, 3), np.uint8)\n"
         f"course.run_command(lambda: isolated.predict(pathlib.Path({str(path)!r}), [images], 5, 6))"
     )

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from commands import study
 from helpers import course
-from helpers.commands import study
 from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
 from helpers.data.sets import CourseData
 from helpers.evaluation.metrics import Estimate

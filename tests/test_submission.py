@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from keras import layers
 
+from commands import isolated, submission
+from commands.submission import write_submission
 from helpers import course
-from helpers.commands import isolated, submission
-from helpers.commands.submission import write_submission
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES
 from helpers.models import released

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from commands import train
 from helpers import course
 from helpers.changes.corruptions import CORRUPTIONS, SEVERITIES
-from helpers.commands import train
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
 from helpers.data.sets import CourseData

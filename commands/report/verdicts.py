@@ -11,13 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from helpers import course
-from helpers.data.photographs import CLASS_NAMES
-from helpers.evaluation import metrics
-from helpers.evaluation.metrics import LEVEL, Difference, Estimate
-from helpers.evaluation.records import NotMeasuredError
-from helpers.models.backbones import BACKBONES
-from helpers.report.tables import (
+from commands.report.tables import (
     CHOOSING_SETS,
     CORRUPTED,
     PAIRED_SETS,
@@ -28,6 +22,12 @@ from helpers.report.tables import (
     percent,
     points,
 )
+from helpers import course
+from helpers.data.photographs import CLASS_NAMES
+from helpers.evaluation import metrics
+from helpers.evaluation.metrics import LEVEL, Difference, Estimate
+from helpers.evaluation.records import NotMeasuredError
+from helpers.models.backbones import BACKBONES
 from helpers.training.recipes import (
     ABLATION,
     FINE_TUNED,

@@ -21,13 +21,7 @@ import matplotlib.pyplot as plt
 import typst
 from matplotlib.figure import Figure
 
-from helpers import course
-from helpers.course import CourseError
-from helpers.data.photographs import CLASS_NAMES
-from helpers.evaluation import metrics
-from helpers.evaluation.records import accuracy_key, experiment_of
-from helpers.figures import charts, style
-from helpers.report.tables import (
+from commands.report.tables import (
     ABLATION_SETS,
     CHOOSING_SETS,
     CORRUPTED,
@@ -40,7 +34,13 @@ from helpers.report.tables import (
     quoted,
     tables,
 )
-from helpers.report.verdicts import claims, hardest_class, numbers, spread
+from commands.report.verdicts import claims, hardest_class, numbers, spread
+from helpers import course
+from helpers.course import CourseError
+from helpers.data.photographs import CLASS_NAMES
+from helpers.evaluation import metrics
+from helpers.evaluation.records import accuracy_key, experiment_of
+from helpers.figures import charts, style
 from helpers.training.recipes import (
     ABLATION,
     FAMILIES,

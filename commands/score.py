@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.commands import isolated
+from commands import isolated
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES
 from helpers.data.sets import CourseData, load_course_data

@@ -164,8 +164,8 @@ style.save(style.image_rows(rows, heading), "04_feature_maps", data.source)
 
 # %% [markdown]
 # Go down a column: it is one filter on four cells, bright where it answers. On the photographs some follow
-# the rim or the parts of the nucleus, some the whole cell, and one what is around it. A filter tells
-# classes apart if it answers to more of the picture in one class than in another.
+# the rim or the parts of the nucleus, others the whole cell. A filter tells classes apart if it answers to
+# more of the picture in one class than in another.
 #
 # ## Is it the training, or just the shape?
 #
@@ -331,8 +331,10 @@ heading = f"A head on frozen features: lowest validation loss in epoch {best}"
 style.save(charts.learning_curves({"head": history}, heading), "04_head", data.source)
 
 # %% [markdown]
-# Compare the curves with those of `03`: the head needs no more than seconds, and with a few thousand weights
-# it has less to learn by heart with. How long would it have taken to ask the backbone in every epoch?
+# Compare the curves with those of `03`. Training looks worse than validation for longer here: besides what
+# `03` explained, dropout disturbs the training and is switched off for validation. And with a few thousand
+# weights the head has less to learn by heart with. How long would it have taken to ask the backbone in every
+# epoch?
 
 # %% tags=["nbval-ignore-output"]
 epochs = len(history["loss"])

@@ -52,6 +52,7 @@ from helpers.figures import charts, style
 
 style.use_course_style()
 data = load_course_data()
+class_count = len(data.class_names)
 
 # %% [markdown]
 # ## The images, by role
@@ -167,10 +168,8 @@ print("by Keras:", float(by_keras[0, 40, 40, 0]))
 # filters, each with ReLU and 2 × 2 max pooling, and then a dense layer. The report leaves open the size
 # of the filters and whether the dense layer is the last: we take 3 × 3, and yes.
 
+
 # %%
-class_count = len(data.class_names)
-
-
 def small_cnn():
     """Return CNN 1, untrained."""
     return keras.Sequential(

@@ -386,6 +386,7 @@ def gain(first, second, images):
     return difference(recorded.correct(first, images), recorded.correct(second, images))
 
 
+# %%
 def show(gains, heading, name):
     """Draw differences, columns of a table, with their intervals and a line at zero."""
     figure, axis = plt.subplots(figsize=(8, 0.42 * len(gains.columns) + 1.3))

@@ -89,10 +89,9 @@ def findings(images: Images) -> dict[str, list[np.ndarray]]:
         cleaning.connected_groups(np.concatenate(all_pairs), len(images.names))
     )
     sides = [{split for split in images.splits[rows] if split} for rows in groups]
-    two_labels = [rows for rows in groups if len(set(images.labels[rows])) > 1]
     return {
         "In more than one split": [g for g, of in zip(groups, sides, strict=True) if len(of) > 1],
-        "Under more than one label": two_labels,
+        "Under more than one label": [g for g in groups if len(set(images.labels[g])) > 1],
         "Equal copies": cleaning.duplicate_groups(exact),
         "Near copies (saved again, resized)": list(pairs[kinds == "near"]),
         "Turned or mirrored copies": list(pairs[kinds == "turned"]),
@@ -174,8 +173,8 @@ def main() -> int:
     with replaced(target) as temporary:
         text = page(folder, images, unreadable, found, took)
         temporary.write_text(text, encoding="utf-8", errors="replace")
-    counts = {heading: len(groups) for heading, groups in found.items()}
-    counts["Unreadable"] = len(unreadable)
-    print("\n".join(f"{count:6,}  {heading}" for heading, count in counts.items()))
+    counts = [(len(groups), heading) for heading, groups in found.items()]
+    counts.append((len(unreadable), "Unreadable"))
+    print("\n".join(f"{count:6,}  {heading}" for count, heading in counts))
     print(f"{len(images.names):,} images. {took}\n{target}")
-    return int(any(counts.values()))
+    return int(any(count for count, _ in counts))

@@ -666,8 +666,8 @@ check("01.6", answer, labels=photo_labels, judged=judged, by_colour=by_colour)
 # ## Further reading
 #
 # - A. Acevedo et al., *A dataset of microscopic peripheral blood cell images for development of
-#   automatic recognition systems*, Data in Brief 30 (2020) 105474: stain, instrument and labels of
-#   the photographs (pages 2 and 3).
+#   automatic recognition systems*, Data in Brief 30 (2020) 105474: stain, instrument and labels, in the
+#   section on experimental design, materials and methods.
 # - J. Yang et al., *MedMNIST v2*, Scientific Data 10 (2023) 41: how BloodMNIST was made from them.
 # - J. Quiñonero-Candela et al. (eds.), *Dataset Shift in Machine Learning*, MIT Press 2009, chapter
 #   1: the kinds of shift and their names.

@@ -430,8 +430,8 @@ print("false alarms among 300 photographs:", pd.DataFrame(alarms).sum().to_dict(
 #
 # Could *different* photographs show the same cell? A slide is moved under the microscope, and a
 # cell is met twice. Such a pair has no byte in common, and a moved cell defeats the perceptual
-# hash. But now we have a comparison that undoes the move. It takes a tenth of a millisecond; for
-# the 118 million pairs of 15,000 photographs that is too long. We need a cheap *proposal* first.
+# hash. But now we have a comparison that undoes the move. It takes less than a millisecond;
+# for the 118 million pairs of 15,000 photographs that is still too long. We need a cheap *proposal* first.
 #
 # The Fourier transform helps a second time. The *amplitudes* of a picture's waves say how much of
 # each wave there is, not where it is: they hardly change when the picture is moved. So describe

@@ -1,11 +1,15 @@
 """The course's settings (profile, folders, environment), and how its commands end."""
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+# A system's refusals, which are never a fault of the program.
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 class CourseError(Exception):
@@ -15,6 +19,7 @@ class CourseError(Exception):
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a command and exit with its status; a CourseError is one sentence and status 1.
 
+    A disk that is full and what may not be used are a sentence too, wherever that was noticed.
     Ctrl-C is one line and status 130. SIGTERM and a closed terminal end a command as an exception
     does: what it started is ended too. A closed pipe (`| head`) is no error.
     """
@@ -37,11 +42,23 @@ def run_command(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:
         status = 0
         stop_printing()
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        status = 1
+        if error.filename is None:  # standard output, whose rest would fail again at the end
+            stop_printing()
+        place = printable(error.filename or "What is printed")
+        print(
+            f"{place} cannot be read or written ({error.strerror}): "
+            "free some disk space, or ask for the right to use it.",
+            file=sys.stderr,
+        )
     sys.exit(status)
 
 
 def stop_printing() -> None:
-    """Let standard output lead nowhere from now on: its reader has gone."""
+    """Let standard output lead nowhere from now on: its reader has gone, or its disk is full."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -128,11 +128,17 @@ def unreadable(path: Path, error: Exception) -> CourseError:
 
 
 def read_cache(path: Path, read: Callable[[], T]) -> T | None:
-    """Return what `read` returns of the cache at `path`; None, said in a line, if it raises."""
+    """Return what `read` returns of the cache at `path`; None, said in a line, if it raises.
+
+    Raises:
+        CourseError: if it may not be read: made anew, it would keep its mode.
+    """
     try:
         return read()
+    except PermissionError as error:
+        raise unreadable(path, error) from error
     except Exception:  # NumPy, zipfile and json raise errors of many kinds on altered bytes
-        if path.exists():
+        if kind(path):
             print(f"{path.parent.name}/{path.name} is damaged or incomplete and is made anew.")
     return None
 
@@ -197,9 +203,11 @@ def cached_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
 
     A damaged file is told and made anew.
     """
-    if path.exists():
+    if kind(path):
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
+        except PermissionError as error:
+            raise unreadable(path, error) from error
         except Exception as error:  # NumPy parses the header as Python, and raises what that does
             print(f"{path.name} is damaged ({type(error).__name__}): it is made anew.")
     with replaced(path) as temporary:

@@ -85,3 +85,15 @@ def test_another_backend_of_keras_is_one_sentence():
     assert done.returncode == 0
     assert "KERAS_BACKEND=torch is not used: this course needs TensorFlow." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC])
+def test_what_the_system_refuses_is_one_sentence_wherever_it_is_noticed(number, capsys):
+    def main():
+        raise OSError(number, os.strerror(number), "/a/\x1b[2Jb")
+
+    with pytest.raises(SystemExit) as ended:
+        course.run_command(main)
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith(rf"/a/\x1b[2Jb cannot be read or written ({os.strerror(number)}): ")

@@ -464,3 +464,11 @@ def test_a_pipe_in_a_mirror_is_not_waited_for(mirror_folder):
     os.mkfifo(mirror_folder / "SHA256SUMS")
     with pytest.raises(CourseError, match="is a pipe or a device"):
         mirror_file("cells.npz")
+
+
+def test_a_list_of_checksums_that_leads_nowhere_is_no_missing_one(mirror_folder):
+    (mirror_folder / "SHA256SUMS").unlink()
+    assert mirror_file("cells.npz")
+    (mirror_folder / "SHA256SUMS").symlink_to(mirror_folder / "moved away")
+    with pytest.raises(CourseError, match="SHA256SUMS cannot be read"):
+        mirror_file("cells.npz")

@@ -7,6 +7,7 @@ import sys
 import time
 
 import h5py
+import numpy as np
 import pytest
 
 from helpers import files
@@ -131,3 +132,21 @@ def test_what_may_not_be_looked_at_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "stat", stat)
     with pytest.raises(CourseError, match=r"notes cannot be read \(Permission denied\)"):
         kind(tmp_path / "notes")
+
+
+@pytest.mark.parametrize("stop", ["parent", "file"])
+def test_a_cache_that_may_not_be_read_is_told_and_not_made_anew(tmp_path, stop, monkeypatch):
+    path = tmp_path / "cells.npy"
+    np.save(path, np.arange(3))
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    if stop == "parent":
+        monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(np, "load", refuse)
+    sentence = pytest.raises(CourseError, match=r"cells\.npy cannot be read \(Permission denied\)")
+    with sentence:
+        files.read_cache(path, lambda: np.load(path))
+    with sentence:
+        files.cached_array(path, lambda: pytest.fail("made anew"))

@@ -142,3 +142,14 @@ def test_make_hands_names_on_as_they_are(tmp_path, target, given):
         check=True,
     )
     assert f"[{target}]\n[{next(iter(given.values()))}]\n" in answer.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_under_what_is_printed_is_one_sentence():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            script("    print('a line')"), env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE
+        )
+    said = done.stderr.decode().splitlines()
+    assert (done.returncode, len(said)) == (1, 1), done
+    assert said[0].startswith("What is printed cannot be read or written (No space left")

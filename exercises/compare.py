@@ -59,6 +59,33 @@ def array(answer: object, expected: np.ndarray, tolerance: float = 0.0) -> str |
     return None
 
 
+def seeds(yours: object, baseline: object) -> str | None:
+    """Return None if your recipe's accuracies beat the baseline's by more than seeds alone may.
+
+    Args:
+        yours, baseline: accuracies (0-1) of at least three seeds each.
+    """
+    try:
+        lists = [np.asarray(values, float) for values in (yours, baseline)]
+    except (TypeError, ValueError):
+        return "Two lists of numbers are expected."
+    if any(values.ndim != 1 or len(values) < 3 for values in lists):
+        return "Two lists are expected, with at least three seeds each."
+    if max(values.max() for values in lists) > 1:
+        return "Accuracies between 0 and 1 are expected."
+    if all(len(set(values)) == 1 for values in lists):
+        return "All seeds gave the same accuracy: is the seed set where it has an effect?"
+    variance = sum(values.var(ddof=1) / len(values) for values in lists)
+    gain, reach = lists[0].mean() - lists[1].mean(), 2 * np.sqrt(variance)
+    if gain <= 0:
+        return f"Yours is {-100 * gain:.1f} points lower on average."
+    if gain <= reach:
+        return (
+            f"{100 * gain:+.1f} points, but seeds alone may make {100 * reach:.1f}: not told apart."
+        )
+    return None
+
+
 def _kind(answer: object) -> str:
     shape = getattr(answer, "shape", None)
     return f"an array of shape {shape}" if shape else f"a value of type {type(answer).__name__}"

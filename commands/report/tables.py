@@ -16,7 +16,6 @@ from helpers.evaluation.metrics import (
     Difference,
     Estimate,
     macro_f1_difference,
-    macro_f1_samples,
     seed_variance,
 )
 from helpers.evaluation.records import CHOOSE_ON, IMAGE_SETS, NotMeasuredError, experiment_of
@@ -364,13 +363,8 @@ def difference(
     if metric == "accuracy":
         return records.difference(first, second, images, alike)
     variance = seed_variance(scores(records, name, images, metric) for name in alike)
-    labels = records.labels(images)
-    resampled = [
-        macro_f1_samples(labels, records.predicted(name, images), len(CLASS_NAMES))
-        for name in (first, second)
-    ]
-    seeds = tuple(len(records.seeds(name, images)) for name in (first, second))
-    return macro_f1_difference(*resampled, variance, seeds)
+    predicted = (records.predicted(name, images) for name in (first, second))
+    return macro_f1_difference(records.labels(images), *predicted, len(CLASS_NAMES), variance)
 
 
 def per_class(records: Records) -> Table:

@@ -215,19 +215,23 @@ def seed_variance(scores: Iterable[np.ndarray]) -> float:
 
 
 def macro_f1_difference(
-    first: np.ndarray, second: np.ndarray, seed_variance: float, seeds: tuple[int, int]
+    labels: np.ndarray, first: np.ndarray, second: np.ndarray, classes: int, seed_variance: float
 ) -> Difference:
-    """Return the difference of two results of `macro_f1_samples` on the same labels.
+    """Return the difference in macro F1 of two experiments with several seeds, on the same images.
 
     Args:
-        first, second: from `macro_f1_samples`; their spread over redrawn images is a bootstrap's.
+        labels: int (N,).
+        first: int (seeds, N), the class that each seed predicts.
+        second: int (other seeds, N).
+        classes: number of classes.
         seed_variance: of one seed's macro F1, see `seed_variance`.
-        seeds: how many each has.
 
     Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 13.
     """
-    of_images = (first[1:] - second[1:]).var(ddof=1)
-    return _difference(first[0] - second[0], of_images, seed_variance, *seeds)
+    both = [macro_f1_samples(labels, predicted, classes) for predicted in (first, second)]
+    by_draw = both[0] - both[1]
+    of_images = by_draw[1:].var(ddof=1)
+    return _difference(by_draw[0], of_images, seed_variance, len(first), len(second))
 
 
 def adjust_logits(logits: np.ndarray, class_counts: np.ndarray, tau: float = 1.0) -> np.ndarray:

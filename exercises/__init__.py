@@ -62,10 +62,11 @@ def check(name: str, answer: object, **given: object) -> None:
 
     Args:
         name: of the exercise, such as "03.2".
-        answer: yours; `...` (the starter's placeholder) counts as not answered.
+        answer: yours; `...` (the starter's placeholder) counts as not answered, and so does a
+            function that holds nothing else.
         given: what the exercise's cell hands over, such as the images.
     """
-    if answer is ...:
+    if answer is ... or _is_empty(answer):
         print(f"{name}: not answered yet. Replace the three dots and run the cell again.")
         return
     mistake = find(name).verdict(answer, **given)
@@ -78,3 +79,11 @@ def check(name: str, answer: object, **given: object) -> None:
 def hint(name: str) -> None:
     """Print an exercise's hint."""
     print(f"{name}: {find(name).hint}")
+
+
+def _starter(): ...
+
+
+def _is_empty(answer: object) -> bool:
+    code = getattr(answer, "__code__", None)
+    return code is not None and code.co_code == _starter.__code__.co_code

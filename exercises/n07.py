@@ -82,7 +82,7 @@ def images_needed(answer: object, *, train: tuple, validation: tuple, rare: int)
     recalls = []
     for count in tried:
         rows = np.setdiff1d(np.arange(len(labels)), of_rare[count:])
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+        probe = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=500))
         probe.fit(features[rows], labels[rows])
         recalls.append((probe.predict(validation_features[is_rare]) == rare).mean())
     above = [count for count, recall in zip(tried, recalls, strict=True) if recall > 0.5]

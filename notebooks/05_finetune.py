@@ -72,8 +72,8 @@ class_count = len(data.class_names)
 # Here is the whole procedure, live, on a few hundred images, so that it takes a minute instead of ten.
 
 # %% tags=["nbval-ignore-output"]
-few = data.train_subset(640)
-validation = data["validation"].rows(np.arange(min(320, len(data["validation"]))))
+few = data.train_subset(512)
+validation = data["validation"].rows(np.arange(min(256, len(data["validation"]))))
 print(f"{len(few)} images to train on, {len(validation)} to validate with")
 
 # %% [markdown]
@@ -123,7 +123,7 @@ fit_options = {
     "validation_data": (validation.images, validation.labels),
     "verbose": 0,
 }
-head_history = model.fit(few.images, few.labels, epochs=5, **fit_options).history
+head_history = model.fit(few.images, few.labels, epochs=4, **fit_options).history
 print(f"head alone: {head_history['val_accuracy'][-1]:.1%} on validation")
 
 # %% [markdown]
@@ -156,17 +156,17 @@ print(f"{trainable:,} of {model.count_params():,} weights train now")
 # %% tags=["nbval-ignore-output"]
 imagenet_weights = {layer.name: layer.get_weights() for layer in backbone.layers}
 compile_with(1e-4)
-tuned_history = model.fit(few.images, few.labels, epochs=5, **fit_options).history
+tuned_history = model.fit(few.images, few.labels, epochs=4, **fit_options).history
 print(f"fine-tuned: {tuned_history['val_accuracy'][-1]:.1%} on validation")
 
 # %% tags=["nbval-ignore-output"]
 whole = {curve: head_history[curve] + tuned_history[curve] for curve in head_history}
 gain = 100 * (tuned_history["val_accuracy"][-1] - head_history["val_accuracy"][-1])
 figure = charts.learning_curves(
-    {"live": whole}, f"Unfreezing after epoch 5 moves validation by {gain:+.0f} points"
+    {"live": whole}, f"Unfreezing after epoch 4 moves validation by {gain:+.0f} points"
 )
 for axis in figure.axes:
-    axis.axvline(5.5, color="0.4", lw=1)
+    axis.axvline(4.5, color="0.4", lw=1)
 style.save(figure, "05_live_curves", data.source)
 
 # %% [markdown]
@@ -357,15 +357,12 @@ table = {
 }
 
 # %%
-gains = {name: 100 * (row["fine-tuned"].value - row["frozen"].value) for name, row in table.items()}
-heading = (
-    f"Fine-tuning adds {gains['test']:.0f} points on clean photographs, "
-    f"{gains['shifted test']:.0f} under shift: the gap stays"
-)
+lost = 100 * (table["test"]["fine-tuned"].value - table["shifted test"]["fine-tuned"].value)
+heading = f"Fine-tuning helps on every set; the shift still costs {lost:.0f} points"
 style.save(charts.dots(table, heading), "05_full_size", data.source, recorded.stamp)
 
 # %% [markdown]
-# **Fine-tuning helps everywhere, and leaves the gap between clean and shifted as wide as a door.**
+# **Fine-tuning helps everywhere, and most of the gap between clean and shifted photographs stays.**
 # This is the homework report's story in our hands: a network that is almost perfect on photographs
 # like its own, and loses a third of the cells when the photographs change. Closing that gap is the
 # subject of [`06_augment`](06_augment.ipynb).
@@ -375,8 +372,8 @@ style.save(charts.dots(table, heading), "05_full_size", data.source, recorded.st
 #
 # ## Does it pay to train the head first?
 #
-# Three recipes on the same fixed subset of 3,000 photographs, several seeds each. A paired difference
-# counts every image once, with the fraction of seeds that name it correctly; its interval holds two
+# Three recipes on the same fixed subset of 3,000 photographs, with the printed number of seeds each. A
+# paired difference counts every image once, with the fraction of seeds that name it correctly; its interval holds two
 # kinds of chance, other images and other seeds (`03_custom_cnns` explains both).
 
 # %%
@@ -412,11 +409,12 @@ pd.DataFrame(rows, columns=["against head first", "judged on", "points"])
 
 # %%
 def seed_pairs(image_set):
-    """Return McNemar's p-value for every pair of seeds of one recipe that has at least three."""
+    """Return McNemar's p for every pair of seeds of one recipe; collapsed ones are left out."""
     p_values = []
     for experiment in recorded.experiments(image_set):
         seeds = recorded.seeds(experiment, image_set)
-        if len(seeds) < 3 or recorded.values(experiment, image_set).min() < 0.5:
+        collapsed = recorded.values(experiment, "validation").min() < 0.8
+        if len(seeds) < 3 or collapsed:
             continue
         for pair in itertools.combinations(seeds, 2):
             first, second = (recorded.logits(experiment, image_set, seed) for seed in pair)
@@ -566,7 +564,7 @@ check("05.5", answer, recorded=recorded)
 
 # %% [markdown]
 # **Exercise 05.6** (open, 30 minutes). Beat the live fine-tuning above on the same validation images,
-# with the same 640 images and at most 10 epochs in all: other learning rates, a learning-rate
+# with the same 512 images and at most 10 epochs in all: other learning rates, a learning-rate
 # schedule, more or fewer frozen blocks, dropout. Train at least three seeds of your recipe and of the
 # one above, and hand in the two lists of validation accuracies. There is no trick answer; what counts
 # is whether the difference is larger than that between seeds.

@@ -12,6 +12,13 @@ def test_an_unanswered_exercise_says_so(capsys):
     assert capsys.readouterr().out.startswith("03.1: not answered yet.")
 
 
+def test_an_empty_function_is_no_answer(capsys):
+    def starter(image, rng): ...
+
+    exercises.check("06.2", starter)
+    assert "not answered yet" in capsys.readouterr().out
+
+
 def test_an_unknown_exercise_is_named():
     with pytest.raises(ValueError, match=r"no exercise '99\.1'"):
         exercises.find("99.1")

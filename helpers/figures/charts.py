@@ -235,7 +235,9 @@ def labelled_points(
         axis.plot(x, value, "o", color=colour)
         side, offset = ("left", 8) if x <= middle else ("right", -8)
         style = {"textcoords": "offset points", "ha": side, "va": "center", "fontsize": 9}
-        axis.annotate(name, (x, value), xytext=(offset, 0), color=colour, **style)
+        # Neighbours along the axis get their names a little above and below in turn.
+        place = (offset, 6 if index % 2 else -6)
+        axis.annotate(name, (x, value), xytext=place, color=colour, **style)
     axis.margins(x=0.12, y=0.15)
     axis.set(xlabel=x_label, ylabel=y_label)
     axis.yaxis.set_major_formatter(PercentFormatter(1))

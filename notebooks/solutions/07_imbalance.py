@@ -77,7 +77,7 @@ of_rare, is_rare = np.flatnonzero(few.labels == rare), validation.labels == rare
 
 # %% tags=["nbval-ignore-output"]
 def new_probe():
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+    return make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=500))
 
 
 def rows_with(count):

@@ -538,7 +538,7 @@ pd.DataFrame(
 # **Hand in CNN 1.** The private test is known to be altered, so shifted validation is the judge that
 # resembles it; and the clean gain is a third of the shifted loss. What we may not say: that the *design*
 # of CNN 2 is worse under shift. It is one training, cut short. If the choice mattered, we would train it
-# to its end, with three seeds, before we threw it away. And neither is good: both lose half of their
+# to its end, with three seeds, before we threw it away. And neither is good: both lose at least half of their
 # accuracy when the images change. The report saw the same from the other side: its networks looked fine
 # at home and failed on the competition's platform, Codabench.
 #

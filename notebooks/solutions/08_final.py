@@ -1,0 +1,121 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Solutions to 8 · The final model
+#
+# Try first: the exercises stand at the end of [08_final](../08_final.ipynb). All of them work on recorded
+# answers or on arrays of your own, so no network is loaded here.
+
+# %%
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+
+from exercises import check
+from helpers.changes import shifts
+from helpers.data.sets import SHIFT_SEEDS
+from helpers.evaluation import records
+
+recorded = records.published()
+
+# %% [markdown]
+# **Exercise 08.1** (predict before you run, 3 minutes). A network with eight classes is trained with label
+# smoothing of 0.2. Which probability for the correct class makes its loss smallest?
+#
+# Cross-entropy is smallest where the prediction equals the label. The correct class keeps 0.8, and gets its
+# eighth of the 0.2 that is spread over all classes.
+
+# %%
+answer = (1 - 0.2) + 0.2 / 8
+print(f"{answer:.4f}")
+check("08.1", answer)
+
+# %% [markdown]
+# **Exercise 08.2** (5 minutes). The final model averages its weights with a momentum of 0.995. After how many
+# steps is less than half of the starting weights left in the average?
+#
+# Each step keeps 0.995 of what was there, so after n steps 0.995ⁿ is left.
+
+# %%
+answer = int(np.ceil(np.log(0.5) / np.log(0.995)))
+print(f"0.995^{answer - 1} = {0.995 ** (answer - 1):.4f}, 0.995^{answer} = {0.995**answer:.4f}")
+check("08.2", answer)
+
+# %% [markdown]
+# **Exercise 08.3** (10 minutes). Write CutMix as a function. It returns the mixed image and the fraction of the
+# label that belongs to the *first* image. A square that reaches over the edge is cut off there.
+#
+# NumPy's slices end at the edge by themselves; so measure what was really pasted.
+
+
+# %%
+def cutmix(first, second, top, left, side):
+    mixed = first.copy()
+    square = slice(top, top + side), slice(left, left + side)
+    mixed[square] = second[square]
+    height, width = second[square].shape[:2]
+    return mixed, 1 - height * width / (first.shape[0] * first.shape[1])
+
+
+check("08.3", cutmix)
+
+# %% [markdown]
+# **Exercise 08.4** (15 minutes). Which operation would you add to the final model's training next? Let the
+# recorded answers decide: for each operation, take the shifted images whose chain contains it, and give the
+# *name* of the operation on which the final model is least accurate. Mind which set may decide.
+#
+# What decides about a training is validation, here its shifted part. (Each chain holds other operations too, so
+# the table ranks company as well; and what you train on is practised from then on.)
+
+# %%
+image_set = "shifted_validation"
+correct = recorded.correct("final", image_set)[0]
+chains = shifts.chains(len(correct), SHIFT_SEEDS[image_set])
+accuracy = pd.Series(
+    {
+        name: correct[[name in chain for chain in chains]].mean()
+        for name in shifts.OPERATIONS
+    }
+).sort_values()
+answer = accuracy.index[0]
+print(accuracy.head(5).round(3).to_string())
+check("08.4", answer, recorded=recorded)
+
+# %% [markdown]
+# **Exercise 08.5** (15 minutes). Averaging probabilities is one way to join eight views; averaging logits is
+# another. Hand in two views of one image with three classes, logits of shape (2, 3), for which the two ways
+# give different classes.
+#
+# The first view is almost certain of class 0, the second wavers between 1 and 2. By probabilities the sure view
+# wins. By logits class 1 wins, which both views hold for possible.
+
+# %%
+answer = np.array([[9.0, 5.0, 0.0], [0.0, 5.0, 5.2]])
+print("mean logits:       ", answer.mean(axis=0).round(2))
+print("mean probabilities:", softmax(answer, axis=1).mean(axis=0).round(2))
+check("08.5", answer)
+
+# %% [markdown]
+# **Exercise 08.6** (open, from an hour to a weekend). Train a network of your own, pack it, and have it scored.
+# The goal is to beat the homework's final network as we rebuilt it, on our shifted test. Hand in the text that
+# `make score` prints.
+#
+# There are many solutions. This one hands in the course's own: `make submission`, then
+# `make score SUBMISSION=submission.zip > score.txt`. The text is the one it gave on the photographs.
+
+# %%
+SCORE_TEXT
+check("08.6", answer, goal=recorded.estimate("fine_tuned_rand_augment", "shifted_test").value)

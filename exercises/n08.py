@@ -15,7 +15,8 @@ MOMENTUM = 0.995
 
 
 @exercise(
-    "08.1", "The cheapest answer is the smoothed label itself, and the correct class gets a share too."
+    "08.1",
+    "The cheapest answer is the smoothed label itself, and the correct class gets a share too.",
 )
 def smoothed_optimum(answer: object) -> str | None:
     spread = SMOOTHING / CLASSES
@@ -43,14 +44,16 @@ def half_forgotten(answer: object) -> str | None:
         steps,
         mistakes={
             "A little more than half is left there: one step is missing.": steps - 1,
-            "That is the usual rule for its length, 1 / (1 - momentum); about a third is left.": 200,
+            "That is 1 / (1 - momentum), where about a third is left.": 200,
             "That takes away the same amount in every step; it is the same fraction.": 100,
             "A number of steps is a whole number.": np.log(0.5) / np.log(MOMENTUM),
         },
     )
 
 
-@exercise("08.3", "Copy the first image; let NumPy's slices end at the edge; count what was pasted.")
+@exercise(
+    "08.3", "Copy the first image; let NumPy's slices end at the edge; count what was pasted."
+)
 def cutmix(answer: object) -> str | None:
     if not callable(answer):
         return "A function is expected."
@@ -98,7 +101,8 @@ def _wrong_image(
 
 
 @exercise(
-    "08.4", "shifts.chains(count, SHIFT_SEEDS[...]) tells each image's operations, in the set's order."
+    "08.4",
+    "shifts.chains(count, SHIFT_SEEDS[...]) tells each image's operations, in the set's order.",
 )
 def next_operation(answer: object, *, recorded: Any) -> str | None:
     if not isinstance(answer, str) or answer not in shifts.OPERATIONS:
@@ -135,7 +139,8 @@ def _by_operation(recorded: Any, experiment: str, image_set: str) -> dict[str, f
 
 
 @exercise(
-    "08.5", "A probability stops at 1, however sure the view; a class that is second twice may profit."
+    "08.5",
+    "A probability stops at 1, however sure the view; a class that is second twice may profit.",
 )
 def two_ways(answer: object) -> str | None:
     try:

@@ -142,7 +142,10 @@ CASES = [
             (SCORE.format(reached=67.9), "goal"),
             (0.8, "text"),
             ("shifted test 80.0 %", "not what"),
-            (SCORE.format(reached=80.0).replace("photographs (mirror)", "synthetic cells"), "synth"),
+            (
+                SCORE.format(reached=80.0).replace("photographs (mirror)", "synthetic cells"),
+                "synth",
+            ),
             (SCORE.format(reached=80.0).replace("profile full", "profile quick"), "full profile"),
             (SCORE.format(reached=80.0) + "\nWARNING: asked again", "training mode"),
         ],

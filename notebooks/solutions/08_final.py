@@ -18,8 +18,6 @@
 # answers or on arrays of your own, so no network is loaded here.
 
 # %%
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
@@ -85,10 +83,7 @@ image_set = "shifted_validation"
 correct = recorded.correct("final", image_set)[0]
 chains = shifts.chains(len(correct), SHIFT_SEEDS[image_set])
 accuracy = pd.Series(
-    {
-        name: correct[[name in chain for chain in chains]].mean()
-        for name in shifts.OPERATIONS
-    }
+    {name: correct[[name in chain for chain in chains]].mean() for name in shifts.OPERATIONS}
 ).sort_values()
 answer = accuracy.index[0]
 print(accuracy.head(5).round(3).to_string())
@@ -117,5 +112,6 @@ check("08.5", answer)
 # `make score SUBMISSION=submission.zip > score.txt`. The text is the one it gave on the photographs.
 
 # %%
-SCORE_TEXT
+SCORE_TEXT = ""
+answer = SCORE_TEXT or ...
 check("08.6", answer, goal=recorded.estimate("fine_tuned_rand_augment", "shifted_test").value)

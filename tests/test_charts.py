@@ -90,26 +90,6 @@ def test_a_confusion_matrix_prints_counts_and_leaves_zeros_empty():
     assert texts == [["9", "1", "", "4"], ["9", "", "1", "4"]]
 
 
-def test_scatter_draws_every_point_once_with_the_colour_of_its_class():
-    rng = np.random.default_rng(0)
-    labels, shifted = np.arange(30) % 3, np.arange(30) >= 15
-    points = {name: rng.normal(size=(30, 2)) for name in ("before", "after")}
-    figure = charts.scatter(points, labels, ("a", "b", "c"), "found", crosses=shifted)
-    for axis, places in zip(figure.axes, points.values(), strict=True):
-        drawn = [group for group in axis.collections if len(group.get_offsets())]
-        offsets = np.concatenate([group.get_offsets() for group in drawn])
-        assert sorted(map(tuple, offsets)) == sorted(map(tuple, places))
-        colours = {}
-        for group in drawn:
-            rows = [np.flatnonzero((places == at).all(axis=1))[0] for at in group.get_offsets()]
-            assert len({(labels[row], shifted[row]) for row in rows}) == 1
-            colours.setdefault(int(labels[rows[0]]), set()).add(tuple(group.get_facecolor()[0]))
-        assert all(len(of_class) == 1 for of_class in colours.values())
-        assert len(set.union(*colours.values())) == 3
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["a", "b", "c", "clean", "shifted"]
-
-
 def test_every_name_of_labelled_points_stays_inside_and_has_its_points_colour():
     points = {"EfficientNet-Lite0, 3.4 M": (3.0, estimate(0.95)), "MobileNetV3-Small": (20.0, 0.97)}
     figure = charts.labelled_points(points, "found", "ms", "accuracy")

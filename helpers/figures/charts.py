@@ -185,42 +185,6 @@ def confusion(
     return figure
 
 
-def scatter(
-    panels: Mapping[str, np.ndarray],
-    labels: np.ndarray,
-    class_names: Sequence[str],
-    heading: str,
-    crosses: np.ndarray | None = None,
-) -> Figure:
-    """Show images as points on a plane, coloured by class.
-
-    Args:
-        panels: float (N, 2) for each panel, by its title.
-        labels: int (N,), the same in every panel.
-        class_names: one name per class.
-        heading: what was found.
-        crosses: bool (N,), which images are shifted: crosses instead of dots.
-    """
-    size = (4.5 * len(panels) if len(panels) < 3 else 9, 5.0 if len(panels) < 3 else 4.0)
-    figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)
-    shifted = np.zeros(len(labels), bool) if crosses is None else crosses
-    kinds = {"clean": (~shifted, "o", 9), "shifted": (shifted, "x", 15)}
-    for axis, (title, places) in zip(axes[0], panels.items(), strict=True):
-        for chosen, marker, area in kinds.values():
-            for label in range(len(class_names)):
-                x, y = places[chosen & (labels == label)].T
-                colour = PALETTE[label % len(PALETTE)]
-                axis.scatter(x, y, s=area, marker=marker, color=colour, lw=0.9, alpha=0.8)
-        axis.set(title=title, xticks=[], yticks=[])
-    for name, colour in zip(class_names, PALETTE, strict=False):
-        axis.scatter([], [], s=30, color=colour, label=name)
-    for kind, (_, marker, area) in kinds.items() if crosses is not None else ():
-        axis.scatter([], [], s=2 * area, marker=marker, color="0.2", label=kind)
-    figure.legend(*axis.get_legend_handles_labels(), ncols=5, loc="outside lower left")
-    figure.suptitle(heading)
-    return figure
-
-
 def labelled_points(
     points: Mapping[str, tuple[float, Estimate | float]], heading: str, x_label: str, y_label: str
 ) -> Figure:

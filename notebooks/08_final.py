@@ -297,8 +297,8 @@ chain = [
     (layers.RandomShear(0.3, 0.3, fill_mode="reflect", seed=4), 0.5),
     (layers.RandomColorJitter((0, 255), 0.25, 0.5, (0.3, 0.7), 0.1, seed=5), 0.7),
     (layers.RandomPosterization(4, value_range=(0, 255), seed=6), 0.1),
-    (layers.RandomGaussianBlur(1.0, 5, 1.5, value_range=(0, 255), seed=7), 0.3),
-    (layers.RandomErasing(1.0, (0.02, 0.15), value_range=(0, 255), seed=8), 0.5),
+    (layers.RandomGaussianBlur((1, 1), 5, 1.0, value_range=(0, 255), seed=7), 0.3),
+    (layers.RandomErasing((1, 1), (0.02, 0.15), value_range=(0, 255), seed=8), 0.5),
 ]
 
 # %% tags=["nbval-ignore-output"]
@@ -1003,11 +1003,12 @@ answer = ...
 check("08.5", answer)
 
 # %% [markdown]
-# **Exercise 08.6** (open, from an hour to a weekend). Train a network of your own, pack it, and have it scored:
-# `make submission EXPERIMENT=NAME` packs an experiment of the catalogue, and `docs/development.md` says what a
-# zip must hold. The goal is to beat the homework's final network as we rebuilt it, on our shifted test. Write
-# what `make score` prints into a file and hand in its text:
-# `make score SUBMISSION=mine.zip > score.txt`, then `answer = Path("score.txt").read_text()`.
+# **Exercise 08.6** (open, from an hour to a weekend). Train a network of your own, pack it, and have it scored.
+# The goal is to beat the homework's final network as we rebuilt it, on our shifted test.
+# `make submission EXPERIMENT=NAME` packs an experiment of the catalogue. A zip of your own holds `model.py`
+# with a class `Model`, whose `predict` takes images, uint8 (N, 96, 96, 3), and returns classes, int (N,), and
+# its weights. Let `make score SUBMISSION=mine.zip > score.txt` score it, and hand in what it printed:
+# `answer = Path("score.txt").read_text()`.
 
 # %% tags=["nbval-ignore-output"]
 answer = ...

@@ -31,7 +31,6 @@ DESCRIPTIONS = (
 MOST_FILES, MOST_LINES = 45, 9_500
 MOST_MODULES_REACHED, MOST_LINES_REACHED = 30, 7_000
 MOST_ENTRIES = 12
-NOT_YET = pytest.mark.xfail(strict=True, reason="the move into folders is under way")
 
 
 @cache
@@ -136,12 +135,10 @@ def test_helpers_have_few_lines():
     assert lines(helper_modules()) <= MOST_LINES, sizes()
 
 
-@NOT_YET
 def test_a_notebook_reaches_few_files():
     assert max(len(reached(lesson)) for lesson in LESSONS) <= MOST_MODULES_REACHED, sizes()
 
 
-@NOT_YET
 def test_a_notebook_reaches_few_lines():
     assert max(lines(reached(lesson)) for lesson in LESSONS) <= MOST_LINES_REACHED, sizes()
 
@@ -191,7 +188,6 @@ def test_helpers_are_imported_at_the_top_of_a_file():
     assert wrong == []
 
 
-@NOT_YET
 def test_a_notebook_imports_neither_report_nor_commands():
     for lesson in LESSONS:
         wrong = [module for module in reached(lesson) if folder(module) in PROGRAMS]

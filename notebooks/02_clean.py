@@ -25,9 +25,9 @@
 # - measure what copies do to a validation accuracy,
 # - and write the cleaned set to `data/data_processed.npz`.
 #
-# **You need** nothing from `01_inspect`, and no network.
-# **Time** on two cores: reading takes 40 minutes, running about a minute. The first run also decodes
-# (or draws) the images, which takes up to three minutes.
+# **You need** nothing from `01_inspect`, and no network. **Time** on two cores: reading takes 40
+# minutes, running about a minute. The first run also decodes (or draws) the images, which takes up
+# to three minutes.
 
 # %% tags=["nbval-ignore-output"]
 COURSE = "git+https://github.com/blood-cells-course/blood-cells-course@v0.1.0"
@@ -153,9 +153,9 @@ print("photographs only, each once: ", int((keep_first & ~known).sum()))
 # %% [markdown]
 # Keeping the first would leave one copy of each planted picture in the set, and *one* image is no
 # duplicate any more: no hash finds it afterwards. Dropping every copy removes the planted pictures
-# altogether. Its price are the twins among the photographs. Where two equal photographs carry the
-# *same* label, there is no good reason to lose both; we do it only to arrive at the report's
-# number, and it costs seven photographs of twelve thousand.
+# altogether. The price is that twins among the photographs go, too. Where two equal photographs
+# carry the *same* label, there is no good reason to lose both; we do it only to arrive at the
+# report's number, and it costs seven photographs of twelve thousand.
 #
 # ## Labels that contradict each other
 #
@@ -430,8 +430,8 @@ print("false alarms among 300 photographs:", pd.DataFrame(alarms).sum().to_dict(
 #
 # Could *different* photographs show the same cell? A slide is moved under the microscope, and a
 # cell is met twice. Such a pair has no byte in common, and a moved cell defeats the perceptual
-# hash. But now we have a comparison that undoes the move. It takes less than a millisecond;
-# for the 118 million pairs of 15,000 photographs that is still too long. We need a cheap *proposal* first.
+# hash. But now we have a comparison that undoes the move. It takes less than a millisecond; for the
+# 118 million pairs of 15,000 photographs that is still too long. We need a cheap *proposal* first.
 #
 # The Fourier transform helps a second time. The *amplitudes* of a picture's waves say how much of
 # each wave there is, not where it is: they hardly change when the picture is moved. So describe
@@ -547,19 +547,19 @@ print("one cell in different roles:", int((sides["first"] != sides["second"]).su
 # %% [markdown]
 # On the photographs two pairs lie on either side of train and validation (`EO_354514` with
 # `EO_400135`, and `EO_4246` with `EO_639559`), a few others in other pairs of roles. Every recorded
-# result of this course was measured with that split, so it stays. Two of 1,161 validation images can
-# move an accuracy by at most 0.2 percentage points, and only upwards. In a project of your own,
+# result of this course was measured with that split, so it stays. Two of 1,161 validation images
+# can move an accuracy by at most 0.2 percentage points, and only upwards. In a project of your own,
 # look for such pairs *before* the first training, and split by group.
 #
 # ## The leak we cannot see
 #
-# Two neighbours on one photograph are a hint that groups are larger than cells. All cells of one *smear* (one glass slide) share its thickness and
-# its stain, and all smears of one *patient* share the patient: the size of his cells, a disease, a
-# medicine. A network can learn to recognise a slide. If cells of one patient are on both sides of
-# the split, validation rewards that, and the next patient is a disappointment. In medical imaging
-# this is the most common leak, and the most expensive. The remedy is the same, with the patient as
-# the group. `GroupKFold` makes several splits, in each of which other patients judge. Twelve cells
-# of four patients, A to D:
+# Two neighbours on one photograph are a hint that groups are larger than cells. All cells of one
+# *smear* (one glass slide) share its thickness and its stain, and all smears of one *patient* share
+# the patient: the size of the cells, a disease, a medicine. A network can learn to recognise a
+# slide. If cells of one patient are on both sides of the split, validation rewards that, and the
+# next patient is a disappointment. In medical imaging this leak is common, and
+# expensive. The remedy is the same, with the patient as the group. `GroupKFold` makes several
+# splits, in each of which other patients judge. Twelve cells of four patients, A to D:
 
 # %%
 patients = np.array(list("AAABBCCCCDDD"))
@@ -737,8 +737,8 @@ pd.crosstab(roles, where, rownames=["role"], colnames=[""], margins=True, margin
 #
 # ## Exercises
 #
-# **Exercise 02.1** (predict before you run, 2 minutes). Six images have the hashes a, a, b, c, c, c.
-# How many stay with `keep="first"`, and how many with `keep=False`? Give both numbers as a pair.
+# **Exercise 02.1** (predict before you run, 2 minutes). Six images have the hashes a, a, b, c, c,
+# c. How many stay with `keep="first"`, and how many with `keep=False`? Give both numbers as a pair.
 
 # %% tags=["nbval-ignore-output"]
 answer = ...

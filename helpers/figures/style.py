@@ -60,7 +60,7 @@ def save(figure: Figure, name: str, source: Source, stamp: str | None = None) ->
 
     Args:
         figure: any matplotlib figure in the course's style.
-        name: file name without ending, "02_leakage".
+        name: file name without ending, "02_balance".
         source: where this run's images come from.
         stamp: what the figure was made from, where that is not this run: `Records.stamp`.
     """

@@ -480,7 +480,8 @@ style.save(sheet, "02_photographed_twice", source)
 # photographed twice, in others two neighbours have a photograph each, and both cells are on both.
 # From the twenty-second pair on they are two cells that look alike. Between them the similarity
 # drops from 0.949 to 0.934, so a border of 0.94 separates the two kinds. (Synthetic cells are each
-# drawn once, and images of your own may need a border of their own: look at the pairs.)
+# drawn once: pairs that reach the border there are look-alikes. Images of your own may need a
+# border of their own: look at the pairs.)
 
 # %% tags=["nbval-ignore-output"]
 twins = pairs[pairs["similarity"] >= 0.94]

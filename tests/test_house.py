@@ -282,7 +282,6 @@ FORMER_NAMES = {
 STILL_THERE: set[str] = {
     "flat modules",
     "record_outcome",
-    "cleaning_figures",
     "augment_figures",
     "transfer_figures",
     "explanation_figures",

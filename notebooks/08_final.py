@@ -293,9 +293,8 @@ chain = [
     (layers.RandomZoom((-0.4, 0.3), fill_mode="reflect", seed=3), 0.9),
     (layers.RandomShear(0.3, 0.3, fill_mode="reflect", seed=4), 0.5),
     (layers.RandomColorJitter((0, 255), 0.25, 0.5, (0.3, 0.7), 0.1, seed=5), 0.7),
-    (layers.RandomPosterization(4, value_range=(0, 255), seed=6), 0.1),
-    (layers.RandomGaussianBlur((1, 1), 5, 1.0, value_range=(0, 255), seed=7), 0.3),
-    (layers.RandomErasing((1, 1), (0.02, 0.15), value_range=(0, 255), seed=8), 0.5),
+    (layers.RandomGaussianBlur((1, 1), 5, 1.0, value_range=(0, 255), seed=6), 0.3),
+    (layers.RandomErasing((1, 1), (0.02, 0.15), value_range=(0, 255), seed=7), 0.5),
 ]
 
 # %% tags=["nbval-ignore-output"]
@@ -736,8 +735,8 @@ def probabilities_of_views(model, images):
 
 
 # %% tags=["nbval-ignore-output"]
-count = min(40, len(data["shifted_validation"]))
-shifted_cells = data["shifted_validation"].rows(np.arange(count))
+rows = np.random.default_rng(3).permutation(len(data["shifted_validation"]))[:40]
+shifted_cells = data["shifted_validation"].rows(rows)
 views = probabilities_of_views(models["after"], shifted_cells.images)
 disagree = (views.argmax(axis=2) != views.argmax(axis=2)[0]).any(axis=0)
 print(f"the eight views disagree on {disagree.sum()} of {len(disagree)} shifted cells")

@@ -8,6 +8,7 @@ photographs, told by their size, are cropped to their central 200 pixels, as for
 
 import argparse
 import csv
+import errno
 import io
 import os
 import sys
@@ -238,6 +239,10 @@ def _output(path: Path | None, ending: str, is_ours: Callable[[Path], bool]) -> 
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.lstat(target)  # its name may be too long
+        if not os.access(target.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise CourseError(
             f"{name} cannot be written ({error.strerror}): give {option} a folder that you may "
@@ -283,7 +288,7 @@ def main(arguments: list[str] | None = None) -> int:
     drawn = _output(options.sheet, ".png", _is_sheet)
     files = [path for path in _files(options.paths) if Path(os.path.realpath(path)) != drawn]
     if not table and (len(files) > FEW or any(os.path.isdir(path) for path in options.paths)):
-        table = _unused(DEFAULT_CSV)
+        table = _output(_unused(DEFAULT_CSV), ".csv", _is_table)
     card, model = released.card(options.model), released.load(options.model)
     class_names = card["class_names"]
     note = (

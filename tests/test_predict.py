@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import io
 import os
 import sys
@@ -310,6 +311,7 @@ def contents(folder) -> dict[str, bytes]:
         (["a.png", "--csv", "x.png", "--sheet", "x.png"], "x.png is no .csv"),
         (["a.png", "--csv", "/proc/no/x.csv"], "x.csv cannot be written (No such file"),
         (["a.png", "--csv", "mine.csv/x.csv"], "x.csv cannot be written"),
+        (["a.png", "--csv", f"{'x' * 300}.csv"], "x.csv cannot be written (File name too long)"),
     ],
 )
 def test_nothing_of_the_users_is_written_over(work, arguments, expected):
@@ -409,12 +411,25 @@ def test_one_class_for_all_is_remarked_upon(work, capsys):
     assert "All 25 images got the same class, " in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all")
-def test_a_folder_that_may_not_be_read_is_not_called_empty(work):
-    save(work / "cells/a.png")
-    (work / "cells").chmod(0)
-    assert "cells cannot be read" in refused("cells")
-    (work / "cells").chmod(0o755)
+@pytest.mark.parametrize("locked", ["cells", "cells/deeper"])
+def test_a_folder_that_may_not_be_read_is_not_called_empty(work, monkeypatch, locked):
+    save(work / "cells/deeper/a.png")
+
+    def scandir(folder, before=os.scandir):
+        if os.path.relpath(folder, work) == locked:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return before(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root may read all
+    assert f"{locked} cannot be read (Permission denied)" in refused("cells")
+
+
+def test_a_folder_that_may_not_be_written_to_is_told_before_any_work(work, monkeypatch):
+    save(work / "a.png")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write all
+    sentence = "x.csv cannot be written (Permission denied): give --csv a folder"
+    assert sentence in refused("a.png", "--csv", "x.csv")
+    assert "predictions.csv cannot be written (Permission denied)" in refused(".")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")

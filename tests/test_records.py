@@ -106,6 +106,7 @@ def test_a_shifted_set_has_two_parts_with_records_of_their_own(folder):
         (json.dumps([{**ENTRY, "value": "0.9"}]), "no number from 0 to 1"),
         (json.dumps([{**ENTRY, "value": float("nan")}]), "no number from 0 to 1"),
         (json.dumps([{**ENTRY, "value": 97.3}]), "no number from 0 to 1"),
+        (json.dumps([{**ENTRY, "interval": [0.6, 0.4]}]), "has a value outside its interval"),
         (json.dumps([{**ENTRY, "n": 0}]), "has no n"),
         (json.dumps([ENTRY, ENTRY]), "toy-seed0/test/accuracy is there twice"),
     ],
@@ -135,6 +136,16 @@ def test_damaged_predictions_are_one_sentence(folder, damage):
     path.write_bytes(path.read_bytes()[:-90] if damage is None else damage)
     with pytest.raises(CourseError, match=r"labels\.npz in predictions/ is damaged .*restore it"):
         Records(folder).labels("test")
+
+
+@pytest.mark.parametrize(
+    "values", [np.array(["platelet"]), np.array([0.5, np.nan]), np.array([["a", "b"]])], ids=str
+)
+def test_predictions_that_are_no_numbers_are_one_sentence(folder, values):
+    (folder / "predictions").mkdir()
+    np.savez(folder / "predictions" / "labels.npz", test=values)
+    with pytest.raises(CourseError, match=r"labels\.npz in predictions/ is damaged \(test is "):
+        Records(folder).arrays("labels")
 
 
 def test_a_set_that_the_predictions_lack_is_one_sentence(folder):

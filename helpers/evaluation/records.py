@@ -119,6 +119,8 @@ class Record:
             raise ValueError(f"{key} has no interval")
         if not all(_is_fraction(number) for number in (value, *interval)):
             raise ValueError(f"{key} has a value or an interval that is no number from 0 to 1")
+        if not interval[0] <= value <= interval[1]:
+            raise ValueError(f"{key} has a value outside its interval")
         if not isinstance(n, int) or n < 1:
             raise ValueError(f"{key} has no n")
         return cls(key, Estimate(value, *interval, n), details)
@@ -472,6 +474,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         ) from error
     except ValueError as error:
         raise _damaged(path, error) from error
+    for name, values in arrays.items():
+        if values.dtype.kind not in ("f" if values.ndim == 2 else "iu"):
+            raise _damaged(path, f"{name} is {values.dtype}")
     return {
         name: values.astype(np.float32 if values.ndim == 2 else np.int64)
         for name, values in arrays.items()

@@ -16,6 +16,7 @@ from helpers.data.photographs import CLASS_NAMES
 from helpers.data.sets import CourseData, load_course_data
 from helpers.evaluation import metrics
 from helpers.evaluation.records import REPORT_ON
+from helpers.files import kind
 
 TITLES = {
     "test": "clean test",
@@ -183,8 +184,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=positive, default=10, help="the most time for all of it")
     parser.add_argument("--gigabytes", type=positive, default=6, help="the most memory (Linux)")
     options = parser.parse_args(arguments)
-    if not options.submission.exists():
-        raise CourseError(f"{options.submission} is not there: name a submission's zip.")
+    if kind(options.submission) != "file":
+        fault = "is a folder" if kind(options.submission) else "is not there"
+        raise CourseError(f"{options.submission} {fault}: name a submission's zip.")
     print(isolated.caution(), flush=True)
     data = load_course_data()
     print(report(score(options.submission, data, options.minutes, options.gigabytes), data))

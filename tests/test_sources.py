@@ -19,6 +19,7 @@ from helpers.data import downloads, sources, synthetic
 from helpers.data.photographs import CLASS_NAMES, Photographs, Source
 from helpers.data.reading import PBC_FOLDERS
 from helpers.data.sources import load_photographs
+from helpers.models import backbones
 
 on_the_mirror = pytest.mark.skipif("BLOODCELLS_MIRROR" not in os.environ, reason="needs a mirror")
 
@@ -436,9 +437,10 @@ def test_a_mistyped_profile_is_told_before_images_are_loaded(data, draws, monkey
 
 
 def test_settings_that_are_empty_are_not_set(data, draws, monkeypatch):
-    for variable in ("COURSE_PROFILE", "BLOODCELLS_SOURCE", "BLOODCELLS_MIRROR"):
-        monkeypatch.setenv(variable, " ")
+    for name in ("COURSE_PROFILE", "BLOODCELLS_SOURCE", "BLOODCELLS_MIRROR", "BLOODCELLS_BACKBONE"):
+        monkeypatch.setenv(name, " ")
     assert course.profile().name == "quick"
+    assert backbones.default_backbone() == backbones.DEFAULT_BACKBONE
     assert load_photographs().source.name == "synthetic"
 
 

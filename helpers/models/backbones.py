@@ -146,7 +146,7 @@ def default_backbone() -> str:
     Raises:
         CourseError: if no backbone has that name.
     """
-    name = os.environ.get("BLOODCELLS_BACKBONE", DEFAULT_BACKBONE)
+    name = os.environ.get("BLOODCELLS_BACKBONE", "").strip() or DEFAULT_BACKBONE
     if name not in BACKBONES:
         names = ", ".join(BACKBONES)
         raise CourseError(

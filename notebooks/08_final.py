@@ -179,7 +179,7 @@ figure = charts.dots(by_difficulty, heading, "answers that stay the same in %, w
 style.save(figure, "08_operations", data.source)
 
 # %% [markdown]
-# On photographs geometry hardly touches either network: nothing needs to be mended there. Stripes,
+# On photographs geometry does little harm to either network: there is little to mend. Stripes,
 # solarised or turned colours and noise break *before* by themselves. It was never shown that a cell stays
 # the same cell under such changes, and nothing in clean photographs could tell it.
 #
@@ -504,7 +504,8 @@ heading = f"The training loss ends at {last[0]:.2f}, with smoothed labels at {la
 style.save(charts.learning_curves(histories, heading), "08_live", data.source)
 
 # %% [markdown]
-# Do not compare the two losses with each other: a smoothed label cannot be matched with a loss of zero (with
+# The validation curves begin low: after one epoch the average still remembers the untrained network. And do
+# not compare the two losses with each other: a smoothed label cannot be matched with a loss of zero (with
 # eight classes 0.47 is the least, as above). Compare what the networks say.
 
 # %% tags=["nbval-ignore-output"]

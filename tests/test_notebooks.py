@@ -255,6 +255,19 @@ def test_each_notebook_runs_in_a_kernel_of_its_own_and_its_memory_is_told(tmp_pa
             assert 0.3 < gigabytes < 1
 
 
+@pytest.mark.parametrize("name", ["01_inspect", "02_clean"])
+def test_the_first_notebooks_run_on_a_reader_s_own_images(name, tmp_path, monkeypatch):
+    """Continuous integration runs them all so; these two need no TensorFlow."""
+    script = course.root() / ".ci" / "own_cells.py"
+    subprocess.run([sys.executable, script, tmp_path / "own"], check=True)
+    monkeypatch.setenv("BLOODCELLS_SOURCE", str(tmp_path / "own"))
+    monkeypatch.setenv("PYTHONPATH", str(course.root()))
+    path = course.root() / "notebooks" / f"{name}.py"
+    notebooks.execute(path, tmp_path / "run.ipynb")
+    told = [cell.outputs for cell in code_cells(nbformat.read(tmp_path / "run.ipynb", 4))]
+    assert "160 photographs in 4 class folders of your own" in str(told)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
 def test_ctrl_c_ends_a_run_in_one_line(tmp_path):
     path = tmp_path / "01_toy.py"

@@ -8,15 +8,17 @@ no photographs.
 """
 
 import argparse
+import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import keras
 
 from helpers import course
-from helpers.course import CourseError
+from helpers.course import CourseError, printable
 from helpers.data.photographs import CLASS_NAMES
 from helpers.data.sets import load_course_data
-from helpers.files import replaced
+from helpers.files import kind, replaced
 from helpers.models import released
 from helpers.training import recipes, run
 
@@ -60,6 +62,24 @@ def _model_file(views: int) -> bytes:
     return source.replace("\nVIEWS = 1\n", f"\nVIEWS = {views}\n").encode()
 
 
+def _check_target(path: Path) -> None:
+    """Raise CourseError if anything but an earlier zip of this command's would be written over."""
+    name = printable(path)
+    if path.suffix.lower() != ".zip":
+        raise CourseError(f"{name} is no .zip: let the name after --to end so.")
+    if kind(path) and not _is_ours(path):
+        raise CourseError(
+            f"{name} is there and was not written by this command: give --to another name."
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    beginning = TEMPLATE.read_bytes().partition(b"\n")[0]
+    with suppress(Exception), zipfile.ZipFile(path) as archive, archive.open("model.py") as file:
+        return file.read(len(beginning)) == beginning
+    return False
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line, load or train the network and write the zip; 0 if it is written."""
     parser = argparse.ArgumentParser(description="Write submission.zip from a trained network.")
@@ -72,6 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--views", type=int, default=1, choices=(1, 8))
     parser.add_argument("--to", type=Path, default=course.root() / "submission.zip")
     options = parser.parse_args(arguments)
+    _check_target(options.to)
     if options.experiment:
         experiment = recipes.find(options.experiment)
         model = run.load_trained(experiment, load_course_data())

@@ -219,6 +219,28 @@ def test_without_an_experiment_the_command_packs_the_released_model(
     np.testing.assert_array_equal(model.predict(IMAGES, verbose=0).argmax(axis=1), expected)
 
 
+@pytest.mark.parametrize("there", ["a zip of the reader's own", "a photograph", "a folder"])
+def test_nothing_of_the_users_is_written_over(model, tmp_path, monkeypatch, there):
+    path = tmp_path / "submission.zip"
+    if there == "a folder":
+        path.mkdir()
+    elif there == "a photograph":
+        path.write_bytes(b"\xff\xd8\xff\xe0")
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("model.py", "class Model: ...")
+    before = path.read_bytes() if path.is_file() else None
+    monkeypatch.setattr(released, "load", lambda: pytest.fail("a model was loaded"))
+    with pytest.raises(CourseError, match="is there and was not written by this command"):
+        submission.main(["--to", str(path)])
+    assert (path.read_bytes() if path.is_file() else None) == before
+    with pytest.raises(CourseError, match=r"cell\.jpg is no \.zip"):
+        submission.main(["--to", str(tmp_path / "cell.jpg")])
+    monkeypatch.setattr(released, "load", lambda: model)
+    again = tmp_path / "again.zip"
+    assert [submission.main(["--to", str(again)]) for _ in range(2)] == [0, 0]
+
+
 def test_the_template_needs_nothing_but_tensorflow_and_numpy():
     imported = {
         line.split()[1].split(".")[0]

@@ -30,12 +30,14 @@
 # exercises.
 
 # %% tags=["nbval-ignore-output"]
-COURSE = "git+https://github.com/blood-cells-course/blood-cells-course@v0.1.0"
+COURSE = "https://github.com/blood-cells-course/blood-cells-course"
 
 import sys
 
 if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", f"install {COURSE}")  # noqa: F821
+    get_ipython().system(f"git clone --quiet --depth 1 --branch v0.1.0 {COURSE} course")  # noqa: F821
+    get_ipython().run_line_magic("pip", "install --quiet --editable course")  # noqa: F821
+    sys.path.append("course")
 
 # %% tags=["nbval-ignore-output"]
 import keras

@@ -33,12 +33,13 @@ def released(tmp_path_factory):
     repository = tmp_path_factory.mktemp("released")
     for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.txt"):
         shutil.copy(course.root() / name, repository)
-    shutil.copytree(course.root() / "helpers", repository / "helpers")
+    for name in ("helpers", "commands", "exercises", "models", "report", "notebooks"):
+        shutil.copytree(course.root() / name, repository / name)
     version = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["version"]
     identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"], ["tag", f"v{version}"]):
         run("git", *identity, *arguments, cwd=repository)
-    return f"git+{repository.as_uri()}@v{version}"
+    return repository.as_uri()
 
 
 @pytest.fixture
@@ -61,7 +62,10 @@ def first_cell(repository):
 
 
 def imported_from(python, folder):
-    script = "import helpers; print(helpers.__file__)"
+    script = (
+        "import exercises; from helpers import course; from helpers.evaluation import records; "
+        "print(course.root()); assert records.published().by_key"
+    )
     return subprocess.run([python, "-c", script], cwd=folder, capture_output=True, text=True)
 
 
@@ -76,8 +80,8 @@ def test_the_first_cell_installs_the_course_in_colab_only(colab, released, tmp_p
     installed = run(python, "-c", script, cwd=folder, env={**os.environ, **offline})
     found = imported_from(python, folder)
     if in_colab:
-        assert found.stdout.startswith(site_packages), installed.stdout
+        assert found.stdout.strip() == str(folder / "course"), installed.stdout + found.stderr
         assert not os.path.exists(os.path.join(site_packages, "tensorflow"))
     else:
-        assert "No module named 'helpers'" in found.stderr
+        assert "No module named 'exercises'" in found.stderr
     assert sys.prefix not in site_packages

@@ -348,7 +348,9 @@ def test_every_notebook_begins_with_the_same_colab_cell():
     first = {code_cells(notebooks.from_python(path))[0].source for path in notebooks.sources()}
     assert len(first) == 1
     project = tomllib.loads((course.root() / "pyproject.toml").read_text())["project"]
-    assert f"git+{project['urls']['Repository']}@v{project['version']}" in first.pop()
+    cell = first.pop()
+    assert f'COURSE = "{project["urls"]["Repository"]}"' in cell
+    assert f"--branch v{project['version']} " in cell
 
 
 @pytest.mark.parametrize("name", ["01_inspect", "02_clean"])

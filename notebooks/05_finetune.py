@@ -51,12 +51,14 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
+# %% tags=["nbval-ignore-output"]
 from exercises import check
 from helpers.data.sets import load_course_data
 from helpers.evaluation import metrics, records
 from helpers.figures import charts, style
 from helpers.models import weights
 
+# %% tags=["nbval-ignore-output"]
 style.use_course_style()
 data = load_course_data()
 recorded = records.published()
@@ -91,6 +93,8 @@ keras.utils.set_random_seed(5)
 backbone = weights.load_backbone("efficientnet_lite0")
 images = keras.Input((96, 96, 3))
 features = layers.GlobalAveragePooling2D()(backbone(images, training=False))
+
+# %%
 logits = layers.Dense(class_count)(layers.Dropout(0.3)(features))
 model = keras.Model(images, logits)
 
@@ -119,12 +123,14 @@ def compile_with(learning_rate):
 
 
 # %% tags=["nbval-ignore-output"]
-compile_with(1e-3)
 fit_options = {
     "batch_size": 64,
     "validation_data": (validation.images, validation.labels),
     "verbose": 0,
 }
+
+# %% tags=["nbval-ignore-output"]
+compile_with(1e-3)
 head_history = model.fit(few.images, few.labels, epochs=4, **fit_options).history
 print(f"head alone: {head_history['val_accuracy'][-1]:.1%} on validation")
 
@@ -143,10 +149,13 @@ print(f"head alone: {head_history['val_accuracy'][-1]:.1%} on validation")
 backbone.trainable = True
 names = [layer.name for layer in backbone.layers]
 last_frozen = max(index for index, name in enumerate(names) if name.startswith("block2a"))
+
+# %%
 for index, layer in enumerate(backbone.layers):
     is_batch_norm = isinstance(layer, layers.BatchNormalization)
     layer.trainable = index > last_frozen and not is_batch_norm
 
+# %%
 trainable = sum(weight.shape.num_elements() for weight in model.trainable_weights)
 print(f"{trainable:,} of {model.count_params():,} weights train now")
 
@@ -265,6 +274,8 @@ careless.trainable = True
 images = keras.Input((96, 96, 3))
 pooled = layers.GlobalAveragePooling2D()(careless(images))
 head = layers.Dense(class_count)
+
+# %% tags=["nbval-ignore-output"]
 careless_model = keras.Model(images, head(pooled))
 head.set_weights(model.layers[-1].get_weights())
 
@@ -275,6 +286,7 @@ careless_model.compile(
 careless_history = careless_model.fit(few.images, few.labels, epochs=2, **fit_options).history
 
 
+# %% tags=["nbval-ignore-output"]
 def accuracy(network):
     answers = network.predict(validation.images, batch_size=64, verbose=0).argmax(axis=1)
     return (answers == validation.labels).mean()
@@ -481,6 +493,8 @@ backbones = {
     "subset_efficientnet_lite1": "EfficientNet-Lite1",
     "subset_efficientnet_lite2": "EfficientNet-Lite2",
 }
+
+# %%
 rows = []
 for name, title in backbones.items():
     for image_set in records.CHOOSE_ON:

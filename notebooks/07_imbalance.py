@@ -52,6 +52,7 @@ from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+# %% tags=["nbval-ignore-output"]
 from exercises import check
 from helpers.data.photographs import CLASS_NAMES
 from helpers.data.sets import load_course_data
@@ -60,6 +61,7 @@ from helpers.figures import charts, style
 from helpers.models import networks, weights
 from helpers.training import recipes
 
+# %% tags=["nbval-ignore-output"]
 style.use_course_style()
 data = load_course_data()
 recorded = records.published()
@@ -223,6 +225,7 @@ def macro_f1_of_seeds(labels, answers):
     return np.array([f1_score(labels, each, average="macro") for each in answers])
 
 
+# %%
 def against_none(image_set):
     labels, answers = recorded.labels(image_set), answers_of_seeds(image_set)
     variance = metrics.seed_variance(macro_f1_of_seeds(labels, a) for a in answers.values())
@@ -288,6 +291,7 @@ def probe_logits(rows, class_weight=None):
     return probe.decision_function(validation_features)
 
 
+# %% tags=["nbval-ignore-output"]
 everything = np.arange(len(few))
 probes = {
     "all images": probe_logits(everything),
@@ -299,6 +303,8 @@ probes["rare, logits adjusted"] = adjust(probes["made rare"], counts)
 
 # %% tags=["nbval-ignore-output"]
 is_rare = validation.labels == rare
+
+# %% tags=["nbval-ignore-output"]
 found = {}
 for name, logits in probes.items():
     said_rare = logits.argmax(axis=1) == rare
@@ -315,6 +321,8 @@ heading = (
     f"{data.class_names[rare].capitalize()}, made rare: recall falls from "
     f"{table.loc['all images', 'recall']:.0%} to {table.loc['made rare', 'recall']:.0%}"
 )
+
+# %% tags=["nbval-ignore-output"]
 recalls = {
     name: {"recall": metrics.accuracy(validation.labels[is_rare], logits[is_rare])}
     for name, logits in probes.items()

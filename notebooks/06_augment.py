@@ -173,7 +173,7 @@ cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 def small_cnn():
     network = keras.Sequential([keras.Input((96, 96, 3)), layers.Rescaling(1 / 255)])
-    for filters in (32, 64, 64):
+    for filters in (16, 32, 64):
         network.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
         network.add(layers.MaxPooling2D(2))
     network.add(layers.Flatten())

@@ -278,19 +278,6 @@ FORMER_NAMES = {
     "titles of image sets": r"\bCHOSEN_ON\b",
     "right on, for accuracy": r"\b(is|are|was|were|be) right on\b",
 }
-# Names that still stand somewhere; each leaves this list with its last use.
-STILL_THERE: set[str] = {
-    "flat modules",
-    "record_outcome",
-    "augment_figures",
-    "transfer_figures",
-    "explanation_figures",
-    "look_up",
-    "over_seeds",
-    "drawn cells",
-    "images for a set's name",
-    "right on, for accuracy",
-}
 
 
 def texts() -> Iterator[tuple[Path, str]]:
@@ -307,9 +294,7 @@ def texts() -> Iterator[tuple[Path, str]]:
 
 
 @pytest.mark.parametrize("name", FORMER_NAMES)
-def test_former_names_are_gone(name: str, request: pytest.FixtureRequest):
-    if name in STILL_THERE:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="still to be renamed"))
+def test_former_names_are_gone(name: str):
     pattern = re.compile(FORMER_NAMES[name])
     found = [
         f"{file.relative_to(ROOT)}:{number}: {line.strip()[:80]}"

@@ -107,7 +107,7 @@ def required(costs: dict) -> dict[str, Iterable[str]]:
 
 def _missing(entries: dict, runs: dict[str, Iterable[str]]) -> list[str]:
     """Return the keys that have no record; raise CourseError if one of them is not OPTIONAL."""
-    keys = [accuracy_key(run, images) for run, sets in runs.items() for images in sets]
+    keys = [accuracy_key(run, image_set) for run, sets in runs.items() for image_set in sets]
     missing = [key for key in keys if key not in entries]
     needed = [key for key in missing if experiment_of(key) not in OPTIONAL]
     if needed:
@@ -126,12 +126,12 @@ def _check_logits(records: Records, runs: dict[str, Iterable[str]]) -> None:
     """Raise unless every run has logits for the labels of every stored set it has a record for."""
     labels = records.arrays("labels")
     wrong = [
-        f"{run}/{images}"
+        f"{run}/{image_set}"
         for run, sets in runs.items()
-        for images in sets
-        if images not in ("shifted_test_seen", "shifted_test_unseen", *CORRUPTED)
-        and accuracy_key(run, images) in records.by_key
-        and len(records.arrays(run).get(images, ())) != len(labels.get(images, "?"))
+        for image_set in sets
+        if image_set not in ("shifted_test_seen", "shifted_test_unseen", *CORRUPTED)
+        and accuracy_key(run, image_set) in records.by_key
+        and len(records.arrays(run).get(image_set, ())) != len(labels.get(image_set, "?"))
     ]
     if wrong:
         raise CourseError(
@@ -258,7 +258,7 @@ def _clean_and_shifted(records: Records) -> tuple[Figure, str]:
     sets = {"validation (clean)": "validation", "shifted test": "shifted_test"}
     trained = records.trained(MODELS)
     rows = {
-        title: {panel: records.estimate(name, images) for panel, images in sets.items()}
+        title: {panel: records.estimate(name, image_set) for panel, image_set in sets.items()}
         for name, title in trained.items()
     }
     reported = {
@@ -266,7 +266,7 @@ def _clean_and_shifted(records: Records) -> tuple[Figure, str]:
         for name, both in REPORTED_MODELS.items()
         if name in trained
     }
-    spreads = [percent(spread(records, images)) for images in sets.values()]
+    spreads = [percent(spread(records, image_set)) for image_set in sets.values()]
     alt = (
         "On validation the fine-tuned networks lie within {} points, on the shifted test within {}"
     )
@@ -276,10 +276,10 @@ def _clean_and_shifted(records: Records) -> tuple[Figure, str]:
 
 def _confusions(records: Records) -> tuple[Figure, str]:
     matrices, texts = {}, []
-    for images, title in (("test", "clean test"), ("shifted_test", "shifted test")):
-        logits = records.logits(HOMEWORK_FINAL, images)
-        matrices[title] = metrics.confusion(records.labels(images), logits)
-        hardest, recall = hardest_class(records, images)
+    for image_set, title in (("test", "clean test"), ("shifted_test", "shifted test")):
+        logits = records.logits(HOMEWORK_FINAL, image_set)
+        matrices[title] = metrics.confusion(records.labels(image_set), logits)
+        hardest, recall = hardest_class(records, image_set)
         texts.append(f"{title}: lowest recall {percent(recall)} %, {hardest}")
     names = [name.replace("granulocytes", "gran.") for name in CLASS_NAMES]
     return charts.confusion(matrices, names, "", PAGE), "; ".join(texts).capitalize()
@@ -288,7 +288,7 @@ def _confusions(records: Records) -> tuple[Figure, str]:
 def _families(records: Records) -> tuple[Figure, str]:
     panels = {"validation": "validation", "shifted": "shifted_validation"}
     rows = {
-        title: {panel: records.estimate(name, images) for panel, images in panels.items()}
+        title: {panel: records.estimate(name, image_set) for panel, image_set in panels.items()}
         for name, title in FAMILIES.items()
     }
     best = max(rows, key=lambda title: rows[title]["shifted"].value)
@@ -298,7 +298,9 @@ def _families(records: Records) -> tuple[Figure, str]:
 
 def _ablation(records: Records) -> tuple[Figure, str]:
     rows = {
-        title: {TABLE1_SETS[images]: records.estimate(name, images) for images in ABLATION_SETS}
+        title: {
+            TABLE1_SETS[image_set]: records.estimate(name, image_set) for image_set in ABLATION_SETS
+        }
         for name, title in ABLATION.items()
     }
     first, *_, last = (percent(row["shifted test"].value) for row in rows.values())

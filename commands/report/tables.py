@@ -208,15 +208,15 @@ def models(records: Records) -> Table:
     numbers, shown = [], []
     for name, title in MODELS.items():
         row, text = {"model": title}, {"model": title}
-        for images, heading in TABLE1_SETS.items():
+        for image_set, heading in TABLE1_SETS.items():
             try:
-                estimate = records.estimate(name, images)
+                estimate = records.estimate(name, image_set)
             except NotMeasuredError:
                 text[heading] = NONE
                 continue
             text[heading] = with_interval(estimate)
             row |= _columns(heading, estimate)
-            values = records.values(name, images)
+            values = records.values(name, image_set)
             if len(values) > 1:
                 text[heading] += f"\nseeds {percent(values.min())}–{percent(values.max())}"
                 row |= {f"{heading} lowest": values.min(), f"{heading} highest": values.max()}
@@ -263,8 +263,8 @@ def backbones(records: Records) -> Table:
             "ms per image, training": _scaled(cost, "training_ms"),
             "ms per image, inference": _scaled(cost, "inference_ms"),
         }
-        for images, heading in CHOOSING_SETS.items():
-            values = records.values(SUBSET_OF_NETWORK.get(name, name), images)
+        for image_set, heading in CHOOSING_SETS.items():
+            values = records.values(SUBSET_OF_NETWORK.get(name, name), image_set)
             row[heading] = values.mean() if len(values) else None
             text[heading] = mean_and_range(values)
         row["homework report's validation"] = REPORTED_BACKBONES.get(name, NONE)
@@ -325,54 +325,58 @@ def _compared(
 ) -> dict[str, tuple]:
     """Return one row's scores over seeds and their differences from the reference."""
     row = {}
-    for images, heading in CHOOSING_SETS.items():
+    for image_set, heading in CHOOSING_SETS.items():
         for metric in metrics:
             column = heading if metric == "accuracy" else f"{heading}, {metric}"
-            values = scores(records, name, images, metric)
+            values = scores(records, name, image_set, metric)
             if not len(values):
                 row |= {column: (None, NONE), f"{column}: difference": (None, NONE)}
                 continue
             row[column] = values.mean(), mean_and_range(values)
             row[f"{column} lowest"] = values.min(), None
             row[f"{column} highest"] = values.max(), None
-            if name == reference or not records.seeds(reference, images):
+            if name == reference or not records.seeds(reference, image_set):
                 row[f"{column}: difference"] = None, NONE
                 continue
-            found = difference(records, name, reference, images, metric)
+            found = difference(records, name, reference, image_set, metric)
             row[f"{column}: difference"] = found.value, with_verdict(found)
             row[f"{column}: difference low"] = found.low, None
             row[f"{column}: difference high"] = found.high, None
     return row
 
 
-def scores(records: Records, experiment: str, images: str, metric: str = "accuracy") -> np.ndarray:
+def scores(
+    records: Records, experiment: str, image_set: str, metric: str = "accuracy"
+) -> np.ndarray:
     """Return float (seeds,), 0-1: recorded accuracy, or macro F1 from the stored logits."""
     if metric == "accuracy":
-        return records.values(experiment, images)
-    labels = records.labels(images)
-    logits = (records.logits(experiment, images, k) for k in records.seeds(experiment, images))
+        return records.values(experiment, image_set)
+    labels = records.labels(image_set)
+    logits = (
+        records.logits(experiment, image_set, k) for k in records.seeds(experiment, image_set)
+    )
     reports = (metrics.per_class(labels, scores, CLASS_NAMES) for scores in logits)
     return np.array([report["F1"].mean() for report in reports])
 
 
 def difference(
-    records: Records, first: str, second: str, images: str, metric: str = "accuracy"
+    records: Records, first: str, second: str, image_set: str, metric: str = "accuracy"
 ) -> Difference:
     """Return the difference of two experiments over all their seeds, by accuracy or macro F1."""
     alike = REMEDIES if metric == "macro F1" else (*TRIALS, *REMEDIES)
     if metric == "accuracy":
-        return records.difference(first, second, images, alike)
-    variance = seed_variance(scores(records, name, images, metric) for name in alike)
-    predicted = (records.predicted(name, images) for name in (first, second))
-    return macro_f1_difference(records.labels(images), *predicted, len(CLASS_NAMES), variance)
+        return records.difference(first, second, image_set, alike)
+    variance = seed_variance(scores(records, name, image_set, metric) for name in alike)
+    predicted = (records.predicted(name, image_set) for name in (first, second))
+    return macro_f1_difference(records.labels(image_set), *predicted, len(CLASS_NAMES), variance)
 
 
 def per_class(records: Records) -> Table:
     """Return Table 5: precision, recall and F1 of the final model, clean and shifted test."""
     parts = []
-    for images, heading in (("test", "test"), ("shifted_test", "shifted test")):
-        logits = records.logits(HOMEWORK_FINAL, images)
-        report = metrics.per_class(records.labels(images), logits, CLASS_NAMES)
+    for image_set, heading in (("test", "test"), ("shifted_test", "shifted test")):
+        logits = records.logits(HOMEWORK_FINAL, image_set)
+        report = metrics.per_class(records.labels(image_set), logits, CLASS_NAMES)
         parts.append(report.drop(columns="images").add_prefix(f"{heading}, "))
     numbers = pd.concat([report[["images"]], *parts], axis=1).reset_index()
     shown = numbers.copy().astype(object)
@@ -387,10 +391,10 @@ def ladder(records: Records) -> Table:
     numbers, shown = [], []
     for name, title in ABLATION.items():
         row, text = {"step": title}, {"step": title}
-        for images in ABLATION_SETS:
-            estimate = records.estimate(name, images)
-            row |= _columns(TABLE1_SETS[images], estimate)
-            text[TABLE1_SETS[images]] = with_interval(estimate)
+        for image_set in ABLATION_SETS:
+            estimate = records.estimate(name, image_set)
+            row |= _columns(TABLE1_SETS[image_set], estimate)
+            text[TABLE1_SETS[image_set]] = with_interval(estimate)
         numbers.append(row)
         shown.append(text)
     return Table("report_table7", pd.DataFrame(numbers), pd.DataFrame(shown))

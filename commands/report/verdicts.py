@@ -65,9 +65,9 @@ def numbers(records: Records) -> dict:
     return {
         "records": {key: _texts(record.estimate) for key, record in records.by_key.items()},
         "pairs": {
-            f"{first}/{second}/{images}": _or_none(_pair, records, first, second, images)
+            f"{first}/{second}/{image_set}": _or_none(_pair, records, first, second, image_set)
             for first, second in PAIRS
-            for images in PAIRED_SETS
+            for image_set in PAIRED_SETS
         },
         "claims": judged,
         "counts": {"all": str(len(judged)), **{word: str(n) for word, n in counts.items()}},
@@ -106,13 +106,13 @@ def _texts(found: Estimate) -> dict[str, str]:
     return {**texts, "n": f"{found.n:,}"}
 
 
-def _pair(records: Records, first: str, second: str, images: str) -> dict[str, str]:
+def _pair(records: Records, first: str, second: str, image_set: str) -> dict[str, str]:
     """Return seed 0 of two models side by side: accuracies, McNemar's test, and what it says."""
-    test = records.compare(first, second, images)
+    test = records.compare(first, second, image_set)
     better = "better" if test.only_first > test.only_second else "worse"
     return {
-        "first": percent(records.estimate(first, images).value),
-        "second": percent(records.estimate(second, images).value),
+        "first": percent(records.estimate(first, image_set).value),
+        "second": percent(records.estimate(second, image_set).value),
         "only first": str(test.only_first),
         "only second": str(test.only_second),
         "p": p_text(test.p_value),
@@ -178,27 +178,30 @@ def _homework() -> dict[str, str]:
     }
 
 
-def spread(records: Records, images: str) -> float:
+def spread(records: Records, image_set: str) -> float:
     """Return the distance of the best from the worst fine-tuning on an image set, 0-1."""
-    return float(np.ptp([records.estimate(name, images).value for name in FINE_TUNED]))
+    return float(np.ptp([records.estimate(name, image_set).value for name in FINE_TUNED]))
 
 
 def _spreads(records: Records) -> dict[str, str]:
     pairs = list(itertools.combinations(FINE_TUNED, 2))
     told_apart = {
-        images: sum(records.compare(*pair, images).p_value < LEVEL for pair in pairs)
-        for images in PAIRED_SETS
+        image_set: sum(records.compare(*pair, image_set).p_value < LEVEL for pair in pairs)
+        for image_set in PAIRED_SETS
     }
     return {
-        **{f"{images} spread": percent(spread(records, images)) for images in PAIRED_SETS},
-        **{f"{images} pairs": f"{count} of {len(pairs)}" for images, count in told_apart.items()},
+        **{f"{image_set} spread": percent(spread(records, image_set)) for image_set in PAIRED_SETS},
+        **{
+            f"{image_set} pairs": f"{count} of {len(pairs)}"
+            for image_set, count in told_apart.items()
+        },
     }
 
 
-def hardest_class(records: Records, images: str) -> tuple[str, float]:
+def hardest_class(records: Records, image_set: str) -> tuple[str, float]:
     """Return the class with the lowest recall of the homework's final network, and it (0-1)."""
-    logits = records.logits(HOMEWORK_FINAL, images)
-    recall = metrics.per_class(records.labels(images), logits, CLASS_NAMES)["recall"]
+    logits = records.logits(HOMEWORK_FINAL, image_set)
+    recall = metrics.per_class(records.labels(image_set), logits, CLASS_NAMES)["recall"]
     return recall.idxmin(), float(recall.min())
 
 
@@ -210,30 +213,30 @@ def _rank_of_failing_class(records: Records) -> int:
 
 def _classes(records: Records) -> dict[str, str]:
     found = {"failing": FAILING_CLASS, "failing rank": str(_rank_of_failing_class(records))}
-    for images in ("test", "shifted_test"):
-        name, recall = hardest_class(records, images)
-        logits = records.logits(HOMEWORK_FINAL, images)
-        matrix = metrics.confusion(records.labels(images), logits)
+    for image_set in ("test", "shifted_test"):
+        name, recall = hardest_class(records, image_set)
+        logits = records.logits(HOMEWORK_FINAL, image_set)
+        matrix = metrics.confusion(records.labels(image_set), logits)
         sizes = matrix.sum(axis=1)
         np.fill_diagonal(matrix, 0)
         true, predicted = np.unravel_index(matrix.argmax(), matrix.shape)
         texts = {"hardest": name, "recall": percent(recall), "count": str(matrix.max())}
         texts |= {"true": CLASS_NAMES[true], "predicted": CLASS_NAMES[predicted]}
         texts["of"] = str(sizes[true])
-        found |= {f"{images} {key}": text for key, text in texts.items()}
+        found |= {f"{image_set} {key}": text for key, text in texts.items()}
     return found
 
 
 def _tuning(records: Records) -> dict[str, str]:
     compared = [name for name in TRIALS if name != REFERENCE]
     found = {"trials": str(len(compared)), "by chance": f"{LEVEL * len(compared):.1f}"}
-    for images in CHOOSING_SETS:
-        signs = [difference(records, name, REFERENCE, images).sign for name in compared]
-        means = {title: records.values(name, images).mean() for name, title in TRIALS.items()}
+    for image_set in CHOOSING_SETS:
+        signs = [difference(records, name, REFERENCE, image_set).sign for name in compared]
+        means = {title: records.values(name, image_set).mean() for name, title in TRIALS.items()}
         best = max(means, key=means.get)
         texts = {"better": str(signs.count(1)), "worse": str(signs.count(-1))}
         texts |= {"best": best.removesuffix(" (reference)"), "mean": percent(means[best])}
-        found |= {f"{images} {key}": text for key, text in texts.items()}
+        found |= {f"{image_set} {key}": text for key, text in texts.items()}
     return found
 
 
@@ -243,15 +246,15 @@ def _lion(records: Records) -> dict[str, str]:
 
 
 def _search(records: Records) -> dict[str, str]:
-    trials, images = records.searched(), "shifted_validation"
-    of_list = max(TRIALS, key=lambda name: records.estimate(name, images).value)
-    test = records.compare(trials[0], REFERENCE, images)
+    trials, image_set = records.searched(), "shifted_validation"
+    of_list = max(TRIALS, key=lambda name: records.estimate(name, image_set).value)
+    test = records.compare(trials[0], REFERENCE, image_set)
     return {
         "trials": str(len(trials)),
-        "best": percent(records.estimate(trials[0], images).value),
-        "reference": percent(records.estimate(REFERENCE, images).value),
+        "best": percent(records.estimate(trials[0], image_set).value),
+        "reference": percent(records.estimate(REFERENCE, image_set).value),
         "of list": TRIALS[of_list],
-        "of list value": percent(records.estimate(of_list, images).value),
+        "of list value": percent(records.estimate(of_list, image_set).value),
         "p": p_text(test.p_value),
         "verdict": "could be chance" if test.p_value >= LEVEL else "could hardly be chance",
     }
@@ -304,11 +307,11 @@ def _judged(records: Records, judge: Judge) -> dict:
         return {"verdict": LATER, "missing": title}
 
 
-def _is_better(first: str, second: str, images: str, expected: bool = True) -> Judge:
+def _is_better(first: str, second: str, image_set: str, expected: bool = True) -> Judge:
     """Judge whether seed 0 of one model beats another's on an image set, as was claimed or not."""
 
     def judge(records: Records) -> dict:
-        better = _pair(records, first, second, images)["verdict"] == "better"
+        better = _pair(records, first, second, image_set)["verdict"] == "better"
         return {"verdict": YES if better == expected else NO}
 
     return judge
@@ -324,8 +327,8 @@ def _validation_hides_the_shift(records: Records) -> dict:
     return {"verdict": _all_or_part(clean.low > shifted.high for clean, shifted in both)}
 
 
-def _differences(records: Records, names: Iterable[str], images: str) -> list[Difference]:
-    return [difference(records, name, REFERENCE, images) for name in names]
+def _differences(records: Records, names: Iterable[str], image_set: str) -> list[Difference]:
+    return [difference(records, name, REFERENCE, image_set) for name in names]
 
 
 def _count(held: list[bool]) -> dict:
@@ -348,7 +351,7 @@ def _lion_validates_better_and_tests_worse(records: Records) -> dict:
     sets = {"validation": "better", "shifted_test": "worse"}
     return {
         "verdict": _all_or_part(
-            _pair(records, *pair, images)["verdict"] == word for images, word in sets.items()
+            _pair(records, *pair, image_set)["verdict"] == word for image_set, word in sets.items()
         )
     }
 
@@ -359,7 +362,7 @@ def _backbones_are_alike(records: Records) -> dict:
 
 
 def _hardest_class(records: Records) -> dict:
-    hardest = [hardest_class(records, images)[0] for images in ("test", "shifted_test")]
+    hardest = [hardest_class(records, image_set)[0] for image_set in ("test", "shifted_test")]
     return {"verdict": _all_or_part(name == FAILING_CLASS for name in hardest)}
 
 

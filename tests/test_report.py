@@ -105,7 +105,7 @@ def test_a_changed_record_changes_table_and_pdf(built, tmp_path):
     path = folder / "results.json"
     entries = json.loads(path.read_text())
     entry = next(e for e in entries if e["key"] == "fine_tuned-seed0/test/accuracy")
-    entry["value"] = 0.123
+    entry["value"], entry["interval"] = 0.123, [0.1, 0.2]
     path.write_text(json.dumps(entries))
     build(folder)
     assert "12.3" in (folder / "tables" / "report_table1.md").read_text()

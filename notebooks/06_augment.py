@@ -222,6 +222,8 @@ style.save(charts.dots(table, heading), "06_live", data.source)
 # tries it for ten epochs and looks at clean validation throws it away. The *shifted* validation set
 # holds other photographs after two to four random changes each, and it is the set on which the recorded
 # trainings below, which start from ImageNet and see more photographs for longer, get their time back.
+# (Run the cells again: so short a training moves by several points from run to run, since the random
+# layers inside `tf.data` are not repeatable. One training each is a look, not a verdict.)
 #
 # ## RandAugment, as the homework report used it
 #

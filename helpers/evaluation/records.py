@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from helpers import course
 from helpers.changes import shifts
@@ -396,12 +395,6 @@ def write_predictions(name: str, arrays: dict[str, np.ndarray], source: Source) 
     """Write arrays by image set to predictions/<name>.npz."""
     with replaced(folder(source) / "predictions" / f"{name}.npz") as temporary:
         np.savez_compressed(temporary, **arrays)
-
-
-def save_table(table: pd.DataFrame, name: str, source: Source) -> None:
-    """Write a table as CSV into the run's tables folder, 6 significant digits."""
-    with replaced(folder(source) / "tables" / f"{name}.csv") as temporary:
-        table.to_csv(temporary, float_format="%.6g")
 
 
 def digest(images: ImageSet) -> str:

@@ -378,7 +378,9 @@ def test_settings(folder, name, monkeypatch):
         "BLOODCELLS_SOURCE": sources.load_photographs,
         "BLOODCELLS_BACKBONE": backbones.default_backbone,
     }[name]
-    monkeypatch.chdir(folder)
+    # Deep enough that "../.." holds nothing but this case, and not what other tests left.
+    (folder / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(folder / "a" / "b")
     for seed in SEEDS:
         monkeypatch.setenv(name, strange_text(np.random.default_rng([6, seed])))
         before = files_of(folder.parent)

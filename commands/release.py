@@ -199,7 +199,7 @@ def _worst_changes(correct: np.ndarray, chains: list[tuple[str, ...]]) -> list[d
 
 
 def _named(name: str, correct: np.ndarray) -> dict:
-    found = metrics.share(correct)
+    found = metrics.fraction(correct)
     interval = [found.low, found.high]
     return {"name": name, "value": found.value, "interval": interval, "n": found.n}
 

@@ -106,7 +106,7 @@ def _calls(count: int, shifted: int, lengths: list[int]) -> list[tuple[np.ndarra
 
 
 def recalls(result: Score, data: CourseData) -> pd.DataFrame:
-    """Return the share of each class' images that was recognised: classes by image sets.
+    """Return the fraction of each class' images that was recognised: classes by image sets.
 
     NaN where a set has no image of a class.
     """
@@ -131,7 +131,7 @@ def standing(percent: float) -> str:
 def report(result: Score, data: CourseData) -> str:
     """Return all that a score tells, as text."""
     accuracies = {
-        name: metrics.share(classes == data[name].labels)
+        name: metrics.fraction(classes == data[name].labels)
         for name, classes in result.classes.items()
     }
     paragraphs = [

@@ -78,10 +78,10 @@ def corrupted_accuracies(predictions: np.ndarray, labels: np.ndarray) -> dict[st
     """
     correct = predictions == labels
     each = {
-        f"medmnist_c/{name}": metrics.mean_share(correct[index].mean(axis=0))
+        f"medmnist_c/{name}": metrics.mean_fraction(correct[index].mean(axis=0))
         for index, name in enumerate(corruptions.CORRUPTIONS)
     }
-    return {"medmnist_c": metrics.mean_share(correct.mean(axis=(0, 1))), **each}
+    return {"medmnist_c": metrics.mean_fraction(correct.mean(axis=(0, 1))), **each}
 
 
 def record_robustness(trained: list[Experiment], data: CourseData) -> dict[str, Estimate]:

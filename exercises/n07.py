@@ -14,14 +14,14 @@ KEPT = (5, 10, 20, 40, 80)
 @exercise("07.1", "The F1 of a class that is never predicted is 0, and every class counts.")
 def lazy_macro_f1(answer: object, *, labels: np.ndarray) -> str | None:
     counts = np.bincount(labels)
-    share = counts.max() / counts.sum()
-    f1 = 2 * share / (1 + share)
+    fraction = counts.max() / counts.sum()
+    f1 = 2 * fraction / (1 + fraction)
     return compare.number(
         answer,
         f1 / len(counts),
         tolerance=2e-3,
         mistakes={
-            "That is the accuracy.": share,
+            "That is the accuracy.": fraction,
             "That is the F1 of the one class: the others count too, with 0.": f1,
             "That averages recall, not F1.": 1 / len(counts),
         },

@@ -16,7 +16,7 @@ MOMENTUM = 0.995
 
 @exercise(
     "08.1",
-    "The cheapest answer is the smoothed label itself, and the correct class gets a share too.",
+    "The cheapest answer is the smoothed label itself: the correct class gets a part of it too.",
 )
 def smoothed_optimum(answer: object) -> str | None:
     spread = SMOOTHING / CLASSES

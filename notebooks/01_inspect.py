@@ -561,7 +561,7 @@ for name, feature in features.items():
     rule = DummyClassifier() if name == "largest class" else NearestCentroid()
     rule.fit(feature[taught], photo_labels[taught])
     answers[name] = rule.predict(feature[judged])
-    accuracies[name] = metrics.share(answers[name] == photo_labels[judged])
+    accuracies[name] = metrics.fraction(answers[name] == photo_labels[judged])
     print(f"{name:14s}", accuracies[name])
 
 # %% [markdown]
@@ -585,7 +585,7 @@ style.save(figure, "01_recall_by_colour", source)
 if bluish.any():
     rule = NearestCentroid().fit(colours[taught], photo_labels[taught])
     mix = np.bincount(photo_labels[bluish], minlength=len(class_names)) / bluish.sum()
-    found = metrics.share(rule.predict(colours[bluish]) == photo_labels[bluish])
+    found = metrics.fraction(rule.predict(colours[bluish]) == photo_labels[bluish])
     print("usual backgrounds:                          ", accuracies["mean colour"])
     print("bluish backgrounds:                         ", found)
     print(f"if only the class counts were those of bluish: {mix @ recall:.1%}")

@@ -214,7 +214,7 @@ correct = {
     title: probes[title].predict(of_judge) == judge.labels
     for title, (_, of_judge) in inputs.items()
 }
-reached = {title: {"validation": metrics.share(hits)} for title, hits in correct.items()}
+reached = {title: {"validation": metrics.fraction(hits)} for title, hits in correct.items()}
 values = [of["validation"].value for of in reached.values()]
 heading = "A linear probe: pixels {:.0%}, random features {:.0%}, ImageNet's {:.0%}".format(*values)
 style.save(charts.dots(reached, heading), "04_probes", data.source)
@@ -281,7 +281,7 @@ answers = {
 }
 
 # %% tags=["nbval-ignore-output"]
-damage = {n: {"validation": metrics.share(a == judge.labels)} for n, a in answers.items()}
+damage = {n: {"validation": metrics.fraction(a == judge.labels)} for n, a in answers.items()}
 right, wrong = (damage[n]["validation"].value for n in ("0 to 255", "0 to 1 in use only"))
 heading = f"Correct range: {right:.0%}; wrong range in use: {wrong:.0%}, and no error"
 style.save(charts.dots(damage, heading), "04_input_range", data.source)
@@ -363,8 +363,8 @@ large_probe = probe(pooled_features(enlarged, few.images), few.labels)
 large = large_probe.predict(pooled_features(enlarged, judge.images)) == judge.labels
 
 # %% tags=["nbval-ignore-output"]
-print("96 pixels: ", metrics.share(correct["ImageNet backbone"]))
-print("192 pixels:", metrics.share(large))
+print("96 pixels: ", metrics.fraction(correct["ImageNet backbone"]))
+print("192 pixels:", metrics.fraction(large))
 difference(imagenet, large[np.newaxis]).round(1).to_frame("192 − 96").T
 
 # %% [markdown]

@@ -167,7 +167,7 @@ for name, model in models.items():
 kept = {}
 for number, operation in enumerate(shifts.OPERATIONS, start=1):
     same = {name: answers[name][number] == answers[name][0] for name in models}
-    kept[operation] = {name: metrics.share(each) for name, each in same.items()}
+    kept[operation] = {name: metrics.fraction(each) for name, each in same.items()}
 
 # %% tags=["nbval-ignore-output"]
 by_difficulty = dict(sorted(kept.items(), key=lambda item: item[1]["before"].value))
@@ -651,8 +651,8 @@ kinds["some of both"] = ~kinds["practised only"] & ~kinds["unseen only"]
 table = {}
 for kind, rows in kinds.items():
     correct = {title: recorded.correct(name, image_set)[0] for name, title in NETWORKS.items()}
-    shares = {title: metrics.share(each[rows]) for title, each in correct.items()}
-    table[f"{kind} ({rows.sum():,})"] = shares
+    fractions = {title: metrics.fraction(each[rows]) for title, each in correct.items()}
+    table[f"{kind} ({rows.sum():,})"] = fractions
 
 # %%
 alone = next(row for kind, row in table.items() if kind.startswith("unseen"))
@@ -684,8 +684,8 @@ recall = {}
 for label in np.unique(true_class):
     rows, name = true_class == label, card["class_names"][label]
     correct = {title: recorded.correct(n, image_set)[0] for n, title in NETWORKS.items()}
-    shares = {title: metrics.share(each[rows]) for title, each in correct.items()}
-    recall[f"{name} ({rows.sum()})"] = shares
+    fractions = {title: metrics.fraction(each[rows]) for title, each in correct.items()}
+    recall[f"{name} ({rows.sum()})"] = fractions
 
 # %%
 rise = {name: row["after"].value - row["before"].value for name, row in recall.items()}
@@ -880,13 +880,13 @@ style.save(figure, "08_nonsense", data.source)
 
 # %% tags=["nbval-ignore-output"]
 few = shifted_cells.rows(np.arange(min(6, len(shifted_cells))))
-shares = released.classify(models["after"], few.images, card["temperature"])
-said = [class_names[k] for k in shares.argmax(axis=1)]
+probabilities = released.classify(models["after"], few.images, card["temperature"])
+said = [class_names[k] for k in probabilities.argmax(axis=1)]
 truth = [data.class_names[k] for k in few.labels]
 
 # %% tags=["nbval-ignore-output"]
 captions, agree = [], 0
-for true, name, row in zip(truth, said, shares, strict=True):
+for true, name, row in zip(truth, said, probabilities, strict=True):
     agree += true == name
     captions.append(f"{true}\n{'= ' if true == name else 'NOT '}{name} {row.max():.0%}")
 

@@ -123,9 +123,9 @@ def test_none_changes_nothing(images):
 def test_occlusion_hides_an_area_and_touches_nothing_else(images):
     out = augmented("occlusion", images)
     hidden = (out != images).any(axis=-1)
-    share = hidden.mean(axis=(1, 2))
-    assert share.min() > 0.03
-    assert share.max() < 0.35
+    fraction = hidden.mean(axis=(1, 2))
+    assert fraction.min() > 0.03
+    assert fraction.max() < 0.35
     for image, mask in zip(out, hidden, strict=True):
         assert 1 <= len(np.unique(image[mask].round(2), axis=0)) <= 2
 
@@ -262,7 +262,7 @@ def test_an_unknown_augmentation_is_refused_in_one_sentence():
 
 @pytest.mark.parametrize("name", ["cutmix", "mixup"])
 def test_labels_are_mixed_as_the_pixels_are(name):
-    # White images of class 1 and black ones of class 0: the mean pixel tells the share of white.
+    # White images of class 1 and black ones of class 0: the mean pixel tells the fraction of white.
     white = np.arange(64) % 2
     images = np.repeat(255.0 * white, 96 * 96 * 3).reshape(64, 96, 96, 3).astype(np.float32)
     seeds = np.stack([np.zeros(64), np.arange(64)], axis=1).astype(np.int32)

@@ -119,7 +119,7 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
     error = metrics.expected_calibration_error(probabilities, np.arange(100) % 2)
     assert error.value == pytest.approx(0.4)
     assert error.n == 100
-    # The share that is right varies like that of 100 coin tosses: 1.96 * 0.05 on each side.
+    # The fraction that is right varies like that of 100 coin tosses: 1.96 * 0.05 on each side.
     assert error.low == pytest.approx(0.3, abs=0.02)
     assert error.high == pytest.approx(0.5, abs=0.02)
 
@@ -166,7 +166,7 @@ def test_differences_over_seeds_are_judged_by_their_interval():
 
 
 def test_what_seeds_differ_by_is_no_finding():
-    # Many pairs of the same method: each seed has its own share of right answers.
+    # Many pairs of the same method: each seed has its own fraction of right answers.
     rng = np.random.default_rng(0)
     shares = rng.normal(0.7, 0.03, (200, 2, 3, 1))
     right = rng.random((200, 2, 3, 1000)) < shares

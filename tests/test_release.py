@@ -176,15 +176,15 @@ def test_the_card_tells_where_it_fails(card):
     assert [c["name"] for c in card["failures"]["corruptions"]] == ["bubble", "pixelate"]
     # The last two images are wrong: of the changes, those of their chains are the worst.
     made = chains(40, SHIFT_SEEDS["shifted_test"])
-    shares = {
-        kind: metrics.share(np.array([i < 38 for i, chain in enumerate(made) if kind in chain]))
+    fractions = {
+        kind: metrics.fraction(np.array([i < 38 for i, chain in enumerate(made) if kind in chain]))
         for kind in {kind for chain in made for kind in chain}
     }
     found = [(change["value"], change["n"]) for change in card["failures"]["changes"]]
-    lowest = sorted(share.value for share in shares.values())[: len(found)]
+    lowest = sorted(one.value for one in fractions.values())[: len(found)]
     assert [value for value, _ in found] == lowest
     name = card["failures"]["changes"][0]["name"]
-    assert found[0] == (shares[name].value, shares[name].n)
+    assert found[0] == (fractions[name].value, fractions[name].n)
 
 
 def test_the_page_says_it_all(model, models, card):

@@ -53,9 +53,11 @@ def _run(folder, run, sets, labels, rng):
     logits, entries = {}, []
     for name in sets:
         truth = labels.get(name, labels["test"])
-        share = rng.uniform(0.93, 0.98) if name in ("validation", "test") else rng.uniform(0.5, 0.8)
-        share = 0.1 if run.startswith("tuning_adam_1e-3") else share
-        predicted = np.where(rng.random(COUNT) < share, truth, rng.integers(0, 8, COUNT))
+        fraction = (
+            rng.uniform(0.93, 0.98) if name in ("validation", "test") else rng.uniform(0.5, 0.8)
+        )
+        fraction = 0.1 if run.startswith("tuning_adam_1e-3") else fraction
+        predicted = np.where(rng.random(COUNT) < fraction, truth, rng.integers(0, 8, COUNT))
         scores = np.eye(8)[predicted].astype(np.float16)
         entries.append(_record(f"{run}/{name}/accuracy", metrics.accuracy(truth, scores)))
         if name in labels:

@@ -133,7 +133,7 @@ def percent(value: float) -> str:
 
 
 def points(value: float) -> str:
-    """Return a difference of shares in percentage points, with its sign: "+1.2", "−0.4"."""
+    """Return a difference of fractions in percentage points, with its sign: "+1.2", "−0.4"."""
     text = f"{100 * value:+.1f}"
     return "0.0" if text in ("-0.0", "+0.0") else text.replace("-", "−")
 

@@ -164,7 +164,7 @@ def _setting(records: Records) -> dict[str, str]:
 def _homework() -> dict[str, str]:
     """Return what can be said of the homework's own numbers without its predictions."""
     counts = [round(fraction * REPORTED_IMAGES) for fraction in (0.9858, 0.9874)]
-    interval = metrics.share(np.arange(REPORTED_IMAGES) < counts[0])
+    interval = metrics.fraction(np.arange(REPORTED_IMAGES) < counts[0])
     apart = counts[1] - counts[0]
     scores = [float(value) for value in REPORTED_BACKBONES.values()]
     return {

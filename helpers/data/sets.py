@@ -53,7 +53,7 @@ class CourseData:
         return shifts.seen_images(len(self.sets[name]), SHIFT_SEEDS[name])
 
     def train_rows(self, count: int | None) -> np.ndarray:
-        """Return the rows of a fixed subset of `count` training images, class shares kept.
+        """Return the rows of a fixed subset of `count` training images, class proportions kept.
 
         None, or more than there are, means all of them. Every experiment with the same count sees
         the same images.

@@ -91,7 +91,7 @@ def assign_roles(
     All other photographs, each once and none that the homework's rows show too, are split in two:
     test and reserved_for_shift (the source's own test and validation splits, where it has them).
     The homework's own file has no others: 15 % of it is set aside first. The second acquisition is
-    taken out of all of these. Every split keeps the classes' shares.
+    taken out of all of these. Every split keeps the proportions of the classes.
 
     Returns:
         uint8 (N,), index into ROLES. `hashes`, the images' `cleaning.image_hashes`, are computed
@@ -140,10 +140,10 @@ def assign_roles(
 
 
 def subset(indices: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return `count` of the indices, classes in the same shares, in the order given.
+    """Return `count` of the indices, classes in the same proportions, in the order given.
 
     Every class keeps at least one image if `count` allows. A smaller subset of the same seed lies
-    within a larger one, up to the rounding of the shares.
+    within a larger one, up to the rounding of the proportions.
 
     Args:
         indices: int (N,), what is chosen from.

@@ -31,7 +31,7 @@ class Estimate:
         return f"{self.value:.1%} (95 % interval {self.low:.1%} to {self.high:.1%}, n = {self.n:,})"
 
 
-def share(hits: np.ndarray) -> Estimate:
+def fraction(hits: np.ndarray) -> Estimate:
     """Return the fraction of True in bool (N,), N above 0, with Wilson's 95 % interval.
 
     Source: Wilson 1927, JASA 22:209; unlike the normal interval it stays inside 0-1 near 100 %.
@@ -41,7 +41,7 @@ def share(hits: np.ndarray) -> Estimate:
     return Estimate(count / len(hits), interval.low, interval.high, len(hits))
 
 
-def mean_share(fractions: np.ndarray, resamples: int = 1000) -> Estimate:
+def mean_fraction(fractions: np.ndarray, resamples: int = 1000) -> Estimate:
     """Return the mean of images' fractions with a bootstrap 95 % interval over images.
 
     Args:
@@ -62,7 +62,7 @@ def accuracy(labels: np.ndarray, logits: np.ndarray) -> Estimate:
         labels: int (N,).
         logits: float (N, classes); the largest is the prediction.
     """
-    return share(logits.argmax(axis=1) == labels)
+    return fraction(logits.argmax(axis=1) == labels)
 
 
 def per_class(labels: np.ndarray, logits: np.ndarray, class_names: tuple[str, ...]) -> pd.DataFrame:
@@ -301,7 +301,7 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -
     rows = {}
     for number in np.unique(numbers):
         inside = numbers == number
-        found = share(correct[inside])
+        found = fraction(correct[inside])
         rows[f"{number / bins:.2g}–{(number + 1) / bins:.2g}"] = {
             "confidence": confidences[inside].mean(),
             "accuracy": found.value,

@@ -160,7 +160,7 @@ def confusion(
     heading: str,
     width: float = 6.8,
 ) -> Figure:
-    """Show counts, int (classes, classes) by title, coloured by their share of the true class."""
+    """Show counts, int (classes, classes) by title, coloured as a fraction of the true class."""
     size = (width, width / len(matrices) * (0.84 if len(matrices) > 1 else 0.8))
     figure, axes = plt.subplots(1, len(matrices), figsize=size, squeeze=False, sharey=True)
     style = {"fmt": "", "cmap": "Blues", "vmin": 0, "vmax": 1, "square": True, "linewidths": 0.5}

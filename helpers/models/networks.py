@@ -66,7 +66,7 @@ def head(
     Args:
         channels: number of pooled features.
         class_count: number of classes.
-        dropout: share of features dropped in training (the homework report's 0.3).
+        dropout: fraction of features dropped in training (the homework report's 0.3).
         l2: strength of the penalty on the dense kernels (lambda in equation 2 of the homework
             report).
         extra_dense: units of a dense layer with batch normalisation and ReLU before the dropout

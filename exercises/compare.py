@@ -30,10 +30,12 @@ def number(
     for sentence, wrong in (mistakes or {}).items():
         if abs(value - wrong) <= tolerance:
             return sentence
-    if abs(value - 100 * expected) <= 100 * tolerance:
+    if 0 < abs(expected) <= 1 and abs(value - 100 * expected) <= 100 * tolerance:
         return "That is a percentage: give the fraction, between 0 and 1."
-    if abs(100 * value - expected) <= 100 * tolerance:
+    if abs(expected) > 1 and abs(100 * value - expected) <= 100 * tolerance:
         return "That is a fraction: give the percentage."
+    if isinstance(expected, int) and value != round(value):
+        return "A whole number is expected."
     if expected and abs(value + expected) <= tolerance:
         return "The sign is wrong: the difference is taken the other way round."
     return f"{value:g} is too {'large' if value > expected else 'small'}."
@@ -59,16 +61,18 @@ def array(answer: object, expected: np.ndarray, tolerance: float = 0.0) -> str |
     return None
 
 
-def seeds(yours: object, baseline: object) -> str | None:
+def seeds(answer: object) -> str | None:
     """Return None if your recipe's accuracies beat the baseline's by more than seeds alone may.
 
     Args:
-        yours, baseline: accuracies (0-1) of at least three seeds each.
+        answer: a pair, yours and the baseline's: accuracies (0-1) of at least three seeds each.
     """
     try:
-        lists = [np.asarray(values, float) for values in (yours, baseline)]
+        lists = [np.asarray(values, float) for values in answer]
     except (TypeError, ValueError):
         return "Two lists of numbers are expected."
+    if len(lists) != 2:
+        return f"Two lists are expected, yours and the other's, not {len(lists)}."
     if any(values.ndim != 1 or len(values) < 3 for values in lists):
         return "Two lists are expected, with at least three seeds each."
     if max(values.max() for values in lists) > 1:

@@ -68,6 +68,8 @@ def statistics_left(answer: object) -> str | None:
             "That is what has been replaced, not what is left.": 1 - 0.99**steps,
             "That counts epochs: the statistics move with every step.": 0.99**6,
             "That is one epoch's steps.": 0.99 ** (steps // 6),
+            "Each epoch's last batch counts too, although it is not full.": 0.99 ** (6 * 62),
+            "An epoch has a whole number of steps.": 0.99**375,
             "That counts images: the statistics move once per batch.": 0.0,
         },
     )
@@ -80,7 +82,10 @@ def temperature(answer: object, *, logits: np.ndarray) -> str | None:
     expected = [softmax(logits / t, axis=1).max(axis=1).mean() for t in (1, 2)]
     if not isinstance(answer, Sequence | np.ndarray) or len(answer) != 2:
         return "Two numbers are expected: before and after."
-    before, after = (float(np.mean(value)) for value in answer)
+    try:
+        before, after = (float(np.mean(value)) for value in answer)
+    except (TypeError, ValueError):
+        return "Two numbers are expected: before and after."
     if np.allclose([before, after], expected, atol=1e-3):
         return None
     if np.allclose([before, after], expected[::-1], atol=1e-3):
@@ -131,4 +136,4 @@ def _p_values(recorded: Any, first: str, second: str, image_set: str) -> np.ndar
     "05.6", "Set keras.utils.set_random_seed before you build each network, not once for all."
 )
 def beat_the_baseline(answer: object) -> str | None:
-    return compare.seeds(*answer)
+    return compare.seeds(answer)

@@ -62,7 +62,6 @@ def steps(answer: object) -> str | None:
         mistakes={
             "That is an epoch of the originals alone.": -(-11943 // 128),
             "The last batch counts too, although it is not full.": 2 * 11943 // 128,
-            "Steps are whole numbers.": 2 * 11943 / 128,
             "Those are images, and a step takes 128 of them.": 2 * 11943,
         },
     )
@@ -96,4 +95,4 @@ def false_alarm(answer: object) -> str | None:
 
 @exercise("06.6", "More epochs for both lists, or a gentler colour jitter, is a good first try.")
 def beat_composed(answer: object) -> str | None:
-    return compare.seeds(*answer)
+    return compare.seeds(answer)

@@ -39,9 +39,13 @@ def precision_matrix(answer: object, *, matrix: np.ndarray) -> str | None:
             return "The diagonal of that holds recall: it divides by the row sums."
         if np.allclose(found, matrix / matrix.sum(axis=0)[:, None]):
             return "The column sums are laid along the rows: mind the axis of the division."
+        if np.allclose(found, matrix / matrix.sum(axis=1)):
+            return "The row sums are laid along the columns, and precision needs the column sums."
         if np.allclose(found, matrix / matrix.sum()):
             return "That divides by the number of all images."
-    return compare.array(answer, columns, tolerance=1e-6)
+        if np.allclose(found, 100 * columns, atol=1):
+            return "Those are percentages: give fractions, between 0 and 1."
+    return compare.array(answer, columns, tolerance=5.1e-3)
 
 
 @exercise("07.3", "Multiply the logarithm of the frequencies by tau before you subtract it.")

@@ -46,7 +46,6 @@ def half_forgotten(answer: object) -> str | None:
             "A little more than half is left there: one step is missing.": steps - 1,
             "That is 1 / (1 - momentum), where about a third is left.": 200,
             "That takes away the same amount in every step; it is the same fraction.": 100,
-            "A number of steps is a whole number.": np.log(0.5) / np.log(MOMENTUM),
         },
     )
 
@@ -84,7 +83,7 @@ def cutmix(answer: object) -> str | None:
             return "That compares lengths: the label follows the area."
         if np.isclose(fraction, 1 - side**2 / 144):
             return "Where the square reaches over the edge, less is pasted: count what is."
-        return f"The fraction is wrong for a square of {side} at ({top}, {left})."
+        return f"The fraction is wrong for a square of {side} at ({top}, {left}) of 12 x 12 pixels."
     return None
 
 

@@ -50,7 +50,7 @@ import tensorflow as tf
 from keras import layers
 
 # %% tags=["nbval-ignore-output"]
-from exercises import check
+from exercises import check, hint  # noqa: F401
 from helpers.changes import shifts
 from helpers.data.sets import SHIFT_SEEDS, load_course_data
 from helpers.evaluation import metrics, records
@@ -71,7 +71,8 @@ class_count = len(data.class_names)
 # What varies between the copies can no longer serve as a clue; what stays the same has to.
 #
 # So every change is a claim: *this does not matter*. A blood cell lies on the glass in any direction;
-# turning and mirroring it are safe claims. The homework report began with these: slight translations,
+# turning and mirroring it are safe claims. The students of the
+# [homework report](../docs/glossary.md#homework-report) began with these: slight translations,
 # rotations and flips. In Keras they are three layers.
 
 # %% tags=["nbval-ignore-output"]
@@ -110,7 +111,7 @@ style.save(figure, "06_mild", data.source)
 #
 # ## A stronger pipeline, and how it reaches the network
 #
-# Teams that did well in the competition composed several changes from different families. Three
+# Teams that did well in the [competition](../docs/glossary.md#competition) composed several changes from different families. Three
 # families suit cells: *geometry* (any rotation, flips, zoom), *colour* (brightness, contrast,
 # saturation, hue) and *occlusion* (a rectangle covers part of the cell, *random erasing*). Keras has
 # a layer for each:
@@ -182,8 +183,8 @@ def small_cnn():
 
 
 # %% tags=["nbval-ignore-output"]
-def trained(augmentation):
-    keras.utils.set_random_seed(6)
+def trained(augmentation, seed=6):
+    keras.utils.set_random_seed(seed)
     network = small_cnn()
     network.compile("adam", loss=cross_entropy, metrics=["accuracy"], jit_compile=False)
     dataset = batches(few.images, few.labels, augmentation)
@@ -200,7 +201,7 @@ table = {}
 for title, (network, _) in live.items():
     table[title] = {}
     for image_set in records.CHOOSE_ON:
-        chosen = data[image_set].rows(np.arange(min(500, len(data[image_set]))))
+        chosen = data.sample(image_set, 500)
         logits = network.predict(chosen.images, verbose=0)
         table[title][image_set] = metrics.accuracy(chosen.labels, logits)
 
@@ -219,9 +220,10 @@ style.save(charts.dots(table, heading), "06_live", data.source)
 # Look at both numbers before you judge. Augmented images are harder, so after equally few epochs the
 # network has learned less from them: on *clean* images it falls behind, and in a training as short as
 # this one it may gain nothing under shift either. **Augmentation is paid for in training time.** Whoever
-# tries it for ten epochs and looks at clean validation throws it away. The *shifted* validation set
-# holds other photographs after two to four random changes each, and it is the set on which the recorded
-# trainings below, which start from ImageNet and see more photographs for longer, get their time back.
+# tries it for ten epochs and looks at clean validation throws it away. The
+# [shifted validation](../docs/glossary.md#shifted-sets) set holds other photographs after two to four
+# random changes each, and it is the set on which the recorded trainings below, which start from ImageNet
+# and see more photographs for longer, get their time back.
 # (Run the cells again: so short a training moves by several points from run to run, since the random
 # layers inside `tf.data` are not repeatable. One training each is a look, not a verdict.)
 #
@@ -272,7 +274,8 @@ style.save(style.image_rows(rows, heading), "06_rand_augment", data.source)
 #
 # keras-cv draws the operation for every image. Keras' layer draws it **once per call**: given a
 # batch, it does the same kind of thing to all its images. Give it forty batches of six equal cells
-# and count the batches whose six answers are all equal.
+# and count the batches whose six answers are all equal. (Many operations have a strength, which each
+# image draws for itself; the six come out equal where the operation has none.)
 
 # %% tags=["nbval-ignore-output"]
 keras_layer = keras.layers.RandAugment(num_ops=1, factor=0.5, seed=0)
@@ -324,12 +327,12 @@ def seconds(dataset):
 plain_pass, augmented_pass = (
     seconds(batches(few.images, few.labels, augmentation)) for augmentation in (None, composed)
 )
-per_epoch = 1000 * (augmented_pass - plain_pass) / len(few)
-print(f"augmenting costs {per_epoch:.2f} ms per image")
+per_image = 1000 * (augmented_pass - plain_pass) / len(few)
+print(f"augmenting costs {per_image:.2f} ms per image")
 
 # %% tags=["nbval-ignore-output"]
 epochs, megabytes = 15, few.images.nbytes / 1e6
-once = per_epoch * len(few) / 1000
+once = per_image * len(few) / 1000
 
 # %% tags=["nbval-ignore-output"]
 cost = pd.DataFrame(
@@ -437,8 +440,8 @@ pd.DataFrame(rows, columns=["question", "judged on", "points"])
 # ## At full size: the report's own ladder
 #
 # The report went up these steps: a frozen network, fine-tuning, mild augmentation, RandAugment. It
-# could compare them by one number at home, validation. We set the shifted test and the second
-# acquisition beside it. The steps were fixed by the report before anybody here saw a test image, and
+# could compare them by one number at home, validation. We set the shifted test and the
+# [second acquisition](../docs/glossary.md#second-acquisition) beside it. The steps were fixed by the report before anybody here saw a test image, and
 # nothing is chosen among them, so the test may judge them all.
 
 # %%
@@ -456,7 +459,7 @@ heading = (
     f"The fine-tuned ones lie {gaps['validation']:.1f} points apart on validation, "
     f"{gaps['shifted test']:.1f} on the shifted test"
 )
-figure = charts.dots(table, heading, panels=True)
+figure = charts.dots(table, heading, "%, 95 % interval", panels=True)
 style.save(figure, "06_clean_and_shifted", data.source, recorded.stamp)
 
 # %%
@@ -607,8 +610,8 @@ check("06.5", answer)
 # the two lists of accuracies on shifted validation.
 
 # %% tags=["nbval-ignore-output"]
-yours, ours = ..., ...
-check("06.6", ... if yours is ... else (yours, ours))
+answer = ...  # two lists: (yours, ours)
+check("06.6", answer)
 
 # %% [markdown]
 # ## Further reading

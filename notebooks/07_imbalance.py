@@ -53,7 +53,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 # %% tags=["nbval-ignore-output"]
-from exercises import check
+from exercises import check, hint  # noqa: F401
 from helpers.data.photographs import CLASS_NAMES
 from helpers.data.sets import load_course_data
 from helpers.evaluation import metrics, records
@@ -247,29 +247,29 @@ for axis, (image_set, found) in zip(axes, differences.items(), strict=True):
     reach = [100 * (difference.high - difference.value) for difference in found.values()]
     axis.errorbar(middle, list(found), xerr=reach, fmt="o", color=style.CLEAN)
     axis.axvline(0, color="0.3", lw=1)
+    axis.margins(y=0.2)
     axis.set(title=image_set, xlabel="points of macro F1 against none")
 axes[0].invert_yaxis()
 told = sum(difference.sign != 0 for found in differences.values() for difference in found.values())
-figure.suptitle(
-    f"{told} of {2 * len(found)} differences can be told from 0, without any correction"
-)
+figure.suptitle(f"{told} of {2 * len(found)} differences are more than chance")
 style.save(figure, "07_remedies", data.source, recorded.stamp)
 
 # %% [markdown]
 # **No remedy is shown to mend anything here, on either set.** That is not the same as *remedies do not
-# work*: the intervals are a point or two wide, and a smaller gain could hide inside. It is what one
-# should expect where the largest class has less than three times the images of the smallest, and each
+# work*: the intervals reach one to three points to either side, and a smaller gain could hide inside. It
+# is what one should expect where the largest class has less than three times the images of the smallest, and each
 # has hundreds.
 #
 # ## Live: what imbalance looks like when it is the cause
 #
 # Did we look in the right place? Let us *make* a class rare, on the images that you have. We take
 # pooled features of a frozen backbone, as in `04_transfer`, keep five training images of one class,
-# and train a linear probe.
+# and train a linear probe. (`sample` takes images at random, with as many of each class as its share:
+# the photographs lie sorted by class.)
 
 # %% tags=["nbval-ignore-output"]
 few = data.train_subset(2000)
-validation = data["validation"].rows(np.arange(min(600, len(data["validation"]))))
+validation = data.sample("validation", 600)
 backbone = weights.load_backbone("efficientnet_lite0")
 train_features = networks.pooled_features(backbone, few.images)
 validation_features = networks.pooled_features(backbone, validation.images)

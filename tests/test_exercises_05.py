@@ -100,6 +100,8 @@ CASES = [
             (1 - 0.99**STEPS, "replaced"),
             (0.99**6, "epochs"),
             (0.99**63, "one epoch"),
+            (0.99**372, "last batch"),
+            (0.99**375, "whole number"),
             (100 * 0.99**STEPS, "percentage"),
         ],
     ),
@@ -113,6 +115,7 @@ CASES = [
             ((1 / 8, 1 / 8), "all classes"),
             ((LOGITS.max(), LOGITS.max() / 2), "softmax"),
             (largest(2), "Two numbers"),
+            (("much", "less"), "Two numbers"),
         ],
     ),
     (
@@ -132,6 +135,8 @@ CASES = [
         (GOOD, LOW),
         [
             ((LOW, GOOD), "lower"),
+            (0.9, "Two lists"),
+            (GOOD, "Two lists"),
             ((GOOD[:2], LOW), "three seeds"),
             (([95.0, 96.0, 95.5], [90.0, 91.0, 90.5]), "between 0 and 1"),
             (([0.96] * 3, [0.95] * 3), "same accuracy"),

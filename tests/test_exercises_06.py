@@ -64,8 +64,18 @@ CASES = [
             (erase(IMAGE, np.random.default_rng(0)), "function"),
         ],
     ),
-    ("06.3", {}, 187, [(94, "originals"), (186, "last batch"), (23886, "Those are images")]),
-    ("06.4", {}, 6, [(5, "one-sided"), (4, "too large"), (0.05, "too small")]),
+    (
+        "06.3",
+        {},
+        187,
+        [
+            (94, "originals"),
+            (186, "last batch"),
+            (186.6, "whole number"),
+            (23886, "Those are images"),
+        ],
+    ),
+    ("06.4", {}, 6, [(5, "one-sided"), (4, "too large"), (0.05, "whole number")]),
     ("06.5", {}, 1 - 0.95**9, [(0.95**9, "no false"), (0.45, "twice"), (0.05, "single")]),
     (
         "06.6",

@@ -48,6 +48,8 @@ CASES = [
             (MATRIX / MATRIX.sum(axis=1, keepdims=True), "recall"),
             (MATRIX / MATRIX.sum(axis=0)[:, None], "axis"),
             (MATRIX / MATRIX.sum(), "all images"),
+            (MATRIX / MATRIX.sum(axis=1), "row sums"),
+            (100 * MATRIX / MATRIX.sum(axis=0), "percentages"),
             (np.diag(MATRIX) / MATRIX.sum(axis=0), "shape"),
         ],
     ),

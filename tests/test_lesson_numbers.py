@@ -1,17 +1,24 @@
-"""What 03 and 04 say of recorded results is what the records say, at the printed rounding."""
+"""What 03 to 08 say of recorded results is what the records say, at the printed rounding."""
 
+import json
 import re
 from functools import cache
 
 import jupytext
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 
 from helpers import course
+from helpers.changes import shifts
+from helpers.data.sets import SHIFT_SEEDS
 from helpers.evaluation import metrics, records
+from helpers.training import recipes
 
 SMALL, VGG = "small_cnn", "vgg_like"
 LITE0, MOBILE = "efficientnet_lite0_frozen", "mobilenet_v3_small_frozen"
+TUNED, FINAL = "fine_tuned", "final"
 
 
 @cache
@@ -94,10 +101,168 @@ def sentences_of_04():
     ]
 
 
+def value(experiment, image_set):
+    return 100 * recorded().estimate(experiment, image_set).value
+
+
+def gain(image_set, first=TUNED, second=FINAL):
+    """Return how many points the second of two trainings is better."""
+    return value(second, image_set) - value(first, image_set)
+
+
+def by_chain(image_set):
+    """Return each image's number of operations, and the fraction of them that was practised."""
+    chains = shifts.chains(len(recorded().labels(image_set)), SHIFT_SEEDS[image_set])
+    practised = [np.mean([shifts.OPERATIONS[name].seen for name in chain]) for chain in chains]
+    return np.array([len(chain) for chain in chains]), np.array(practised)
+
+
+def correct(experiment, image_set):
+    return recorded().correct(experiment, image_set)[0]
+
+
+def sentences_of_05():
+    networks = json.loads((recorded().folder / "costs.json").read_text())["networks"]
+    slow, quick, many, few = (
+        networks[name]
+        for name in ("vgg_like", "efficientnet_lite1", "mobilenet_v3_small", "small_cnn")
+    )
+    assert slow["parameters"] < quick["parameters"]
+    assert 1.75 < slow["inference_ms"] / quick["inference_ms"] < 2
+    assert 6 < slow["multiply_adds"] / quick["multiply_adds"] < 7
+    assert many["inference_ms"] / few["inference_ms"] == pytest.approx(1, abs=0.15)
+    assert round(many["parameters"] / few["parameters"]) == 3
+    images = recorded().record(TUNED, "validation").details["train_images"]
+    gaps = [value(name, "test") - value(name, "shifted_test") for name in (TUNED, LITE0)]
+    return [
+        "takes nearly twice as long, with more than six times the products",
+        "three times the parameters of the two convolutions and takes as long",
+        f"all {images:,} training photographs",
+        f"stays: {gaps[0]:.0f} of {gaps[1]:.0f} points",
+        f"192 steps leave {100 * 0.99**192:.0f} % of ImageNet's statistics",
+    ]
+
+
+def sentences_of_06():
+    _, practised = by_chain("shifted_test")
+    before, after = (correct(name, "shifted_test") for name in (TUNED, FINAL))
+    unseen, elsewhere = (
+        after[of].mean() - before[of].mean() for of in (practised == 0, practised > 0)
+    )
+    assert unseen / elsewhere == pytest.approx(1 / 3, abs=0.05)
+    assert 2 * (len(recipes.FAMILIES) - 1) == 16
+    return ["gain is about a third of its gain elsewhere", "whoever asks sixteen questions"]
+
+
+def sentences_of_07():
+    counts = [852, 2181, 1085, 2026, 849, 993, 2330, 1643]
+    recall = correct("fine_tuned_rand_augment", "validation")
+    labels = recorded().labels("validation")
+    hardest = min(range(8), key=lambda label: recall[labels == label].mean())
+    assert sorted(counts, reverse=True).index(counts[hardest]) == 2
+    assert 2.5 < max(counts) / min(counts) < 3
+    return ["third-largest of eight", "less than three times the images of the smallest"]
+
+
+def sentences_of_08():
+    alone = recorded().compare(TUNED, FINAL, "shifted_validation")
+    length, _ = by_chain("shifted_validation")
+    lost = [
+        50
+        * (
+            correct(n, "shifted_validation")[length == 2].mean()
+            - correct(n, "shifted_validation")[length == 4].mean()
+        )
+        for n in (TUNED, FINAL)
+    ]
+    assert 2 < lost[1] < 3
+    digits = {9: "nine", 2: "two", 3: "three"}
+    length, practised = by_chain("shifted_test")
+    unseen = practised == 0
+    before, after = (correct(name, "shifted_test")[unseen].mean() for name in (TUNED, FINAL))
+    assert (after - before) / gain("shifted_test") * 100 == pytest.approx(1 / 3, abs=0.05)
+    assert 100 * (after - before) == pytest.approx(10, abs=0.5)
+    steps = list(recipes.ABLATION)
+    ladder = {
+        image_set: dict(zip(steps[1:], np.diff([value(n, image_set) for n in steps]), strict=True))
+        for image_set in ("validation", "shifted_validation", "second_acquisition")
+    }
+    second = [f"{value(name, 'second_acquisition'):.0f}" for name in steps[3:5]]
+    jumps = sorted(ladder["second_acquisition"].values())
+    assert ladder["second_acquisition"]["ladder_batch_norm"] == jumps[-2]
+    assert round(ladder["validation"]["ladder_strong"]) == -2
+    assert round(ladder["validation"]["ladder_longer"]) == 3
+    composed = points("tuning_adam_1e-4", "subset_composed", "shifted_validation")
+    collapsed = 100 * recorded().values("tuning_adam_1e-3", "validation").mean()
+    recall = {label: [f"{100 * of:.0f}" for of in pair] for label, pair in recalls().items()}
+    matrix = metrics.confusion(
+        recorded().labels("shifted_validation"), recorded().logits(FINAL, "shifted_validation")
+    )
+    shifted = ladder["shifted_validation"]
+    eight = recorded().by_key["08_final/eight_views/shifted_test"].estimate.value
+    assert eight < recorded().estimate(FINAL, "shifted_test").high
+    return [
+        f"{gain('test'):.0f} point apart at home, {gain('shifted_test'):.0f} under shift",
+        f"a network with {value(TUNED, 'test'):.0f} % at home loses a third",
+        f"the same {recorded().record(FINAL, 'test').details['train_images']:,} photographs",
+        f"the network before some {digits[round(lost[0])]} points, the final model two or three",
+        f"the final model alone names {alone.only_second}, "
+        f"the first network alone {alone.only_first}.",
+        f"brings {shifted['ladder_strong']:.0f} points under shift",
+        f"RandAugment's {shifted['fine_tuned_rand_augment']:.0f} points and the "
+        f"{shifted['final']:.0f} of the larger images",
+        f"largest but one, {second[0]} to {second[1]} %",
+        f"by about {composed:.0f} points here and by {shifted['ladder_strong']:.0f} in the",
+        f"collapses to {collapsed:.0f} % on validation",
+        f"Only {unseen.sum()} images hold nothing but unseen operations",
+        f"before names {100 * before:.0f} % there",
+        f"shorter, {length[unseen].mean():.1f} operations against {length[~unseen].mean():.1f}",
+        f"part of the {gain('shifted_test'):.0f} points is practice",
+        f"fair reading of {value(FINAL, 'shifted_test'):.1f} %",
+        f"monocytes ({' to '.join(recall[5])} %), lymphocytes ({' to '.join(recall[4])} %) and "
+        f"immature granulocytes ({' to '.join(recall[3])} %)",
+        f"the monocyte ({matrix[3, 5]}), the neutrophil ({matrix[3, 6]}) and the basophil "
+        f"({matrix[3, 0]})",
+        f"Eight views bring {100 * eight - value(FINAL, 'shifted_test'):.1f} points under shift",
+        f"Before needs {temperature(TUNED):.1f} at home. After needs {temperature(FINAL):.2f}",
+        f"is correct in {value(FINAL, 'test'):.0f} % of the clean cases",
+        f"Our {value(FINAL, 'shifted_test'):.1f} % belongs to our shifted test",
+    ]
+
+
+def points(first, second, image_set):
+    """Return second minus first in points, over all seeds of both."""
+    return 100 * recorded().difference(second, first, image_set).value
+
+
+def recalls():
+    """Return each class's recall on the second acquisition, before and after."""
+    labels = recorded().labels("second_acquisition")
+    both = [correct(name, "second_acquisition") for name in (TUNED, FINAL)]
+    return {label: [of[labels == label].mean() for of in both] for label in np.unique(labels)}
+
+
+def temperature(experiment, image_set="validation"):
+    """Return the temperature that makes the labels of a set most likely."""
+    labels, logits = recorded().labels(image_set), recorded().logits(experiment, image_set)
+
+    def loss(by):
+        return -log_softmax(logits / by, axis=1)[np.arange(len(labels)), labels].mean()
+
+    return minimize_scalar(loss, bounds=(0.05, 20), method="bounded").x
+
+
 @pytest.mark.parametrize(
     ("name", "sentences"),
-    [("03_custom_cnns", sentences_of_03), ("04_transfer", sentences_of_04)],
-    ids=["03", "04"],
+    [
+        ("03_custom_cnns", sentences_of_03),
+        ("04_transfer", sentences_of_04),
+        ("05_finetune", sentences_of_05),
+        ("06_augment", sentences_of_06),
+        ("07_imbalance", sentences_of_07),
+        ("08_final", sentences_of_08),
+    ],
+    ids=["03", "04", "05", "06", "07", "08"],
 )
 def test_the_lesson_says_what_the_records_say(name, sentences):
     missing = [sentence for sentence in sentences() if sentence not in prose(name)]
@@ -138,3 +303,30 @@ def test_two_seeds_of_one_design_differ_by_more_than_chance_over_images():
     logits = [recorded().logits(SMALL, "second_acquisition", seed) for seed in range(3)]
     for other, digits in ((1, "1e-05"), (2, "1e-12")):
         assert f"{metrics.compare(labels, logits[0], logits[other]).p_value:.0e}" == digits
+
+
+def test_verdicts_in_words_of_05_to_08_are_the_records():
+    for image_set in ("validation", "test", "shifted_test", "second_acquisition"):
+        assert recorded().difference(TUNED, LITE0, image_set).sign > 0
+    mild, rand = "fine_tuned_mild", "fine_tuned_rand_augment"
+    p = {
+        (name, image_set): recorded().compare(name, TUNED, image_set).p_value
+        for name in (mild, rand)
+        for image_set in ("shifted_test", "second_acquisition")
+    }
+    assert p[rand, "shifted_test"] < 0.001 < 0.05 < p[mild, "shifted_test"]
+    assert p[mild, "second_acquisition"] < 0.001
+    assert gain("second_acquisition", TUNED, mild) > 0 < gain("shifted_test", TUNED, rand)
+
+
+def test_the_temperatures_do_what_08_says():
+    """One number nearly serves both sets for the final model; for the network before it cannot."""
+
+    def error(experiment, image_set, by):
+        probabilities = softmax(recorded().logits(experiment, image_set) / by, axis=1)
+        labels = recorded().labels(image_set)
+        return 100 * metrics.expected_calibration_error(probabilities, labels).value
+
+    by = {name: temperature(name, "shifted_validation") for name in (TUNED, FINAL)}
+    assert error(TUNED, "test", by[TUNED]) > 10
+    assert [round(error(FINAL, of, by[FINAL])) for of in ("test", "shifted_test")] == [2, 2]

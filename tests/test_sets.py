@@ -40,3 +40,17 @@ def test_outputs_of_one_s_own_images_have_a_folder_for_each_set():
     mirror = Source("mirror", "", True, "c" * 64)
     assert (mirror.label, mirror.is_published) == ("mirror", True)
     assert not Source("synthetic", "", False, "d" * 64).is_published
+
+
+def test_a_sample_of_a_sorted_set_holds_every_class_and_is_the_same_each_time():
+    labels = np.repeat(np.arange(4), 30)
+    images = np.arange(120, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    data = sets.CourseData(
+        {"validation": ImageSet(images, labels)}, tuple("abcd"), None, course.profile(), ""
+    )
+    sample = data.sample("validation", 20)
+    assert list(np.bincount(sample.labels)) == [5, 5, 5, 5]
+    assert (np.diff(sample.labels) < 0).any()
+    assert list(sample.images[:, 0, 0, 0] // 30) == list(sample.labels)
+    assert np.array_equal(sample.images, data.sample("validation", 20).images)
+    assert len(data.sample("validation", 500)) == 120

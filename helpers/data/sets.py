@@ -70,6 +70,15 @@ class CourseData:
         train = self["train"]
         return train if len(rows) == len(train) else train.rows(rows)
 
+    def sample(self, name: str, count: int) -> ImageSet:
+        """Return at most `count` images of a set, the same each time, class shares kept.
+
+        Sets may lie sorted by class, so that their first images are of one or two classes.
+        """
+        images = self[name]
+        rows = splits.subset(np.arange(len(images)), images.labels, min(count, len(images)), seed=0)
+        return images.rows(np.random.default_rng(0).permutation(rows))
+
 
 def load_course_data() -> CourseData:
     """Return the image sets of the current profile, from the source that `sources` chooses.

@@ -93,7 +93,8 @@ def wrap_titles(figure: Figure) -> None:
     for axis in figure.axes:
         width = axis.get_window_extent().width / figure.dpi
         width = _characters(width, plt.rcParams["axes.titlesize"])
-        axis.set_title(textwrap.fill(axis.get_title(loc="left"), width), loc="left")
+        lines = axis.get_title(loc="left").split("\n")
+        axis.set_title("\n".join(textwrap.fill(line, width) for line in lines), loc="left")
     if heading := figure.get_suptitle():
         size = plt.rcParams["figure.titlesize"]
         lines = textwrap.wrap(heading, _characters(figure.get_figwidth(), size))
@@ -158,8 +159,12 @@ def _sheet(
 ) -> Figure:
     """Draw all images into one axis: an axis for each would take seconds to lay out."""
     columns = max(len(images) for _, images in rows)
-    lines = max((text.count("\n") + 1 for row in titles or () for text in row), default=0)
+    lines = [text.split("\n") for row in titles or () for text in row]
+    longest = max((len(line) for text in lines for line in text), default=0)
+    lines = max(map(len, lines), default=0)
     pitch = 1 + 0.13 * lines
+    # Beside each other 18 characters of 8 points have room.
+    points = min(8, 8 * 18 / max(longest, 1))
     labels = [textwrap.fill(label, 16) for label, _ in rows]
     margin = 0.085 * max(len(line) for label in labels for line in label.split("\n")) + 0.2
     size = (PITCH * columns + margin, PITCH * pitch * len(rows) + 0.4)
@@ -171,7 +176,7 @@ def _sheet(
             axis.imshow(image, extent=extent, interpolation="nearest", cmap="viridis")
             if titles:
                 place = (column + (1 - GAP) / 2, top - 0.03)
-                axis.text(*place, titles[row][column], fontsize=8, ha="center", va="bottom")
+                axis.text(*place, titles[row][column], fontsize=points, ha="center", va="bottom")
     axis.set(xlim=(0, columns - GAP), ylim=(pitch * len(rows), 0), aspect="equal", xticks=[])
     axis.set_yticks(pitch * (np.arange(len(rows)) + 1) - 0.5, labels, fontsize=9)
     axis.tick_params(length=0)

@@ -67,7 +67,7 @@ check("07.3", adjust_with)
 
 # %% tags=["nbval-ignore-output"]
 few = data.train_subset(2000)
-validation = data["validation"].rows(np.arange(min(600, len(data["validation"]))))
+validation = data.sample("validation", 600)
 backbone = weights.load_backbone("efficientnet_lite0")
 train_features = networks.pooled_features(backbone, few.images)
 validation_features = networks.pooled_features(backbone, validation.images)

@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
+# The site needs no TensorFlow, and its environment is a tenth as large.
+SITE   := .venv-site
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: course notebooks pair test lint html report bench submission score clean
+.PHONY: course notebooks pair test lint site html report bench submission score clean
 
 course: $(READY)  ## environment, images, all notebooks in the quick profile, figures into build/
 	COURSE_PROFILE=quick $(BIN)/python -m helpers notebooks run
@@ -30,8 +32,13 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-html: $(READY)  ## every stored notebook as a page, with an index, into build/html/
-	$(BIN)/python -m helpers notebooks html
+site: $(SITE)/.installed  ## lessons with their stored outputs, solutions, quizzes, pages: build/site/
+	rm -rf build/site
+	$(SITE)/bin/sphinx-build --fail-on-warning --keep-going --quiet --doctree-dir build/site-cache \
+		--conf-dir docs/site . build/site
+	@echo "Open build/site/index.html"
+
+html: site
 
 report: $(READY)  ## tables, figures and report/report.pdf, from the records in report/
 	$(BIN)/python -m helpers report
@@ -64,4 +71,9 @@ $(READY): requirements.txt pyproject.toml
 	@echo "Installing TensorFlow and the rest, about 1 GB: some minutes, more on a slow line."
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(SITE)/.installed: docs/site/requirements.txt
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -r docs/site/requirements.txt
 	@touch $@

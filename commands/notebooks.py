@@ -5,21 +5,19 @@ Commands, for the notebooks named, or all of them (pair: all solutions too):
     python -m helpers notebooks take NAME [...]   take edits of an .ipynb over into its .py
     python -m helpers notebooks run [NAME ...]    execute into build/, leave notebooks/ as it is
     python -m helpers notebooks store [NAME ...]  execute and store the outputs in notebooks/
-    python -m helpers notebooks html              every stored notebook as a page, into build/html/
 """
 
 import argparse
 import hashlib
-import html
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jupytext
 import nbformat
 from nbclient.exceptions import CellExecutionError, DeadKernelError
-from nbconvert import HTMLExporter
 from nbconvert.preprocessors import ExecutePreprocessor, Preprocessor
 
 from helpers import course
@@ -37,21 +35,6 @@ NOISE = re.compile(
     r"WARNING: All log messages before absl|[IWE]\d{4} [\d:.]+ |\d{4}-\d\d-\d\d [\d:.]+: [IWE] |"
     r"To enable the following instructions"
 )
-INDEX = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1.0">
-<title>Blood cells, clean and shifted</title>
-<style>main {{ max-width: 40rem; margin: 2rem auto; padding: 0 1rem; font: 1.1rem/1.6 sans-serif }}
-</style>
-</head>
-<body><main><h1>Blood cells, clean and shifted</h1>
-<ol>
-{items}
-</ol></main></body>
-</html>
-"""
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -211,6 +194,33 @@ def pair(path: Path) -> None:
     _write(notebook, target)
 
 
+def reword(path: Path, change: Callable[[str], str]) -> list[Path]:
+    """Change what a notebook's text says in both its files; return those that it changed.
+
+    Unlike an edit and `pair`, every cell keeps its stored run: for what no result depends on.
+
+    Raises:
+        CourseError: if the .ipynb was edited by itself.
+    """
+    refuse_edited(path)
+    changed, target = [], path.with_suffix(".ipynb")
+    text = path.read_text(encoding="utf-8")
+    if change(text) != text:
+        with replaced(path) as temporary:
+            temporary.write_text(change(text), encoding="utf-8")
+        changed.append(path)
+    stored = _read(target)
+    if stored and any(change(cell.source) != cell.source for cell in stored.cells):
+        for cell in stored.cells:
+            cell.source = change(cell.source)
+        for cell, identity in zip(stored.cells, _identities(stored), strict=True):
+            cell.id = identity
+        stored.metadata[MADE_FROM] = _digest(stored)
+        _write(stored, target)
+        changed.append(target)
+    return changed
+
+
 class DropNoise(Preprocessor):
     """Drops what TensorFlow writes to standard error when it starts; other lines there stay."""
 
@@ -306,41 +316,6 @@ def execute_all(chosen: dict[str, Path], store: bool) -> int:
     return failures
 
 
-def write_pages(folder: Path) -> list[Path]:
-    """Write an index and each stored notebook as an HTML page; return their paths.
-
-    A page needs nothing but itself and has links to its neighbours; see page/index.html.j2.
-
-    Raises:
-        CourseError: if a notebook was not made yet.
-    """
-    exporter = HTMLExporter(
-        template_name="page",
-        extra_template_basedirs=[str(Path(__file__).parent)],
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
-    names = [path.stem for path in sources()]
-    items, texts = [], {}
-    for before, path, after in zip(["", *names], sources(), [*names[1:], ""], strict=False):
-        stored = path.with_suffix(".ipynb")
-        if not stored.exists():
-            raise course.CourseError(
-                f"{stored.name} is missing in {stored.parent}: make it with `make pair`."
-            )
-        notebook = _read(stored)
-        title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
-        notebook.metadata.title = title
-        items.append(f'<li><a href="{path.stem}.html">{html.escape(title)}</a></li>')
-        links = {"before": before, "after": after}
-        texts[f"{path.stem}.html"], _ = exporter.from_notebook_node(notebook, links)
-    texts["index.html"] = INDEX.format(items="\n".join(items))
-    for name, text in texts.items():
-        with replaced(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    return [folder / name for name in texts]
-
-
 def _read(path: Path) -> nbformat.NotebookNode | None:
     """Return a stored notebook, None if there is none."""
     if not path.exists():
@@ -367,7 +342,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["pair", "take", "run", "store", "html"])
+    parser.add_argument("command", choices=["pair", "take", "run", "store"])
     parser.add_argument(
         "names", nargs="*", help="03_custom_cnns, solutions/03_custom_cnns; all if none is named"
     )
@@ -382,10 +357,6 @@ def main(arguments: list[str] | None = None) -> int:
         if not options.names:
             chosen = {path.stem: path for path in sources()}
         return int(execute_all(chosen, options.command == "store") > 0)
-    if options.command == "html":
-        shown = write_pages(course.build_folder() / "html")[-1].relative_to(course.root())
-        print(f"{len(sources())} pages: open {shown.as_posix()}")
-        return 0
     for path in chosen.values():
         (take if options.command == "take" else pair)(path)
     return 0

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from helpers import course
 
 COMMANDS = {
-    "notebooks": ("notebooks", "pair, run, store or show the notebooks as pages"),
+    "notebooks": ("notebooks", "pair, run or store the notebooks"),
     "train": ("train", "list, run or evaluate the course's trainings"),
     "study": ("study", "the homework report's tuning list and a search after it"),
     "release": ("release", "make a released model of a trained experiment"),
@@ -21,6 +21,7 @@ COMMANDS = {
     "score": ("score", "score a submission.zip"),
     "report": ("report.build", "build the course report from its records"),
     "audit": ("audit", "find copies, leaks and odd pictures in a folder of images"),
+    "publish": ("publish", "name the repository that a copy of the course is published in"),
     "measure": ("measure", "compare ways of doing a thing, or cost the networks"),
 }
 

@@ -306,38 +306,5 @@ def test_former_names_are_gone(name: str):
     assert not found, "\n".join(found)
 
 
-# --- pages
-
-LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
-
-
-def anchors(page: Path) -> set[str]:
-    """Return what a link into a Markdown page may name: its own anchors, and its headings'."""
-    text = page.read_text(encoding="utf-8")
-    headings = re.findall(r"(?m)^#+ (.*)$", text)
-    made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    return made | set(re.findall(r'<a id="([^"]+)">', text))
-
-
-def pages() -> list[Path]:
-    """Return the course's Markdown pages and notebooks' sources."""
-    folders = ("docs", "data", "models", "notebooks")
-    found = [*ROOT.glob("*.md"), *(f for name in folders for f in (ROOT / name).rglob("*.md"))]
-    return sorted({*found, *LESSONS})
-
-
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path):
-    for match in LINK.finditer(page.read_text(encoding="utf-8")):
-        link = match[1] or match[2]
-        if ":" in link:
-            continue
-        name, _, anchor = link.partition("#")
-        file = page.parent / name if name else page
-        assert file.exists(), f"{link}: no such file"
-        if anchor and file.suffix == ".md":
-            assert anchor in anchors(file), f"{link}: no such anchor"
-
-
 if __name__ == "__main__":
     print(sizes())

@@ -22,8 +22,11 @@ RECORDS = {
     record["key"]: record
     for record in json.loads((course.root() / "report" / "results.json").read_text("utf-8"))
 }
-# Code, the targets of links, addresses, and the numbers of headings and lists.
-NO_PROSE = r"(?ms)^```.*?^```|`[^`]*`|(?<=\])\([^)\s]*\)|https?://[^\s)>]+|^(?:#+ |\s*)\d+\. "
+# Code, the targets of links, addresses, the numbers of headings and lists, and a card's settings.
+NO_PROSE = (
+    r"(?ms)^```.*?^```|`[^`]*`|(?<=\])\([^)\s]*\)|https?://[^\s)>]+|^(?:#+ |\s*)\d+\. "
+    r"|^:::+\{[\w-]+\}(?: \d ·|[ \d]+$)|^:(?:link|img-top|gutter): \S+$"
+)
 
 
 def value(term):

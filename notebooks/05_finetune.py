@@ -197,7 +197,7 @@ for axis in figure.axes:
 style.save(figure, "05_live_curves", data.source)
 
 # %% [markdown]
-# Read the curves from left to right. At the vertical line the backbone is allowed to move. Validation
+# Read the curves from left to right. At the vertical line the backbone is allowed to move. Accuracy
 # may fall for an epoch there: `compile` makes a new Adam, whose first steps are full-sized for every
 # weight, and three million begin to move at once. Two readings need care. Training accuracy is
 # measured *with dropout and while the weights still move*, validation accuracy at the end of the

@@ -18,7 +18,7 @@
 #
 # - change cells without changing what they are, with Keras' own layers, and build the `tf.data`
 #   pipeline that feeds such changes to a network,
-# - use *RandAugment* as the homework report did, and step around a trap in today's version of it,
+# - use *RandAugment* as the homework report did, and avoid a trap in today's version of it,
 # - compare copies made beforehand with copies drawn on the fly, in seconds and in megabytes,
 # - train the same small network with and without augmentation, and let a clean and a shifted
 #   validation set judge both,

@@ -20,8 +20,8 @@
 # - put the homework report's explanation to the test: is its hardest class hard *because* it is rare?
 # - compare four remedies for imbalance over several seeds, with one metric for the plot and the
 #   verdict,
-# - make a class rare on purpose, and find out why class weights hardly help it while *logit
-#   adjustment* does,
+# - make a class rare on purpose, and find out why class weights help it less than *logit adjustment*
+#   does,
 # - and learn what accuracy, recall and macro F1 each hide.
 #
 # **You need** *pooled features* and the *linear probe* from `04_transfer`, and *seed*, *interval* and
@@ -151,7 +151,7 @@ style.save(figure, "07_size_and_recall", data.source, recorded.stamp)
 # hard because it is rare.
 #
 # A better explanation is biology. An immature granulocyte *becomes* a neutrophil, an eosinophil or a
-# basophil, and a person has to draw the border through something continuous. If that is it, the
+# basophil, and a person has to draw a line somewhere in a continuous process. If that is it, the
 # confusions should be with its descendants. Are they?
 
 # %%
@@ -335,7 +335,7 @@ style.save(figure, "07_made_rare", data.source)
 # of it. So read precision beside it. (Precision is not a number where a class was never predicted:
 # nothing divided by nothing.)
 #
-# ### Why do class weights do so little, and logit adjustment so much?
+# ### Why do class weights bring back less than logit adjustment?
 #
 # Five images in a space of 1,280 features can be separated from all others by a plane, and almost any
 # plane that passes them will do. Once the probe classifies its five training images correctly, their
@@ -353,8 +353,8 @@ print(f"mean probability of the true class: {on_five.mean():.2f} on the five tha
 print(f"{on_new.mean():.2f} on the {len(on_new)} validation images of the class")
 
 # %% [markdown]
-# **Where a class is so rare that a model knows its few images by heart, reweighting them changes
-# little; correcting for the class's frequency changes the decision itself.** (Byrd & Lipton 2019 show
+# **Where a class is so rare that a model knows its few images by heart, a weight has little left to
+# multiply; correcting for the class's frequency moves the boundary itself.** (Byrd & Lipton 2019 show
 # the first for deep networks, Menon et al. 2021 derive the second.)
 #
 # ## Recap
@@ -365,8 +365,8 @@ print(f"{on_new.mean():.2f} on the {len(on_new)} validation images of the class"
 # - refuted the homework report's explanation: its hardest class is the third-largest of eight,
 # - compared four remedies by the metric that they aim at, over images and seeds, and found no
 #   difference that can be told from none,
-# - made a class rare, seen recall collapse, and seen why logit adjustment brings it back where class
-#   weights do not,
+# - made a class rare, seen recall collapse, and seen why logit adjustment brings back more of it than
+#   class weights do,
 # - and read recall and precision together.
 #
 # Test yourself: [five questions](../docs/quiz/07.md). Next: [`08_final`](08_final.ipynb) builds the

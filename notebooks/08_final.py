@@ -702,7 +702,7 @@ style.save(figure, "08_second_acquisition", data.source, recorded.stamp)
 #
 # ### The class that stays hard
 #
-# Under shift the final model's weakest class is the one that the homework report found hardest. Whom are
+# Under shift the final model's weakest class is the one that the homework report found hardest. What are
 # immature granulocytes taken for? Again on validation, since the answer may decide what to do next.
 
 # %%
@@ -922,7 +922,7 @@ style.save(figure, "08_predictions", data.source)
 # | 77 % | the homework report: EfficientNetB0, RandAugment, Adam | [homework report](../docs/glossary.md#homework-report) |
 #
 # (The third and fourth do not say of which of the platform's two test sets they speak.) **A large network
-# with strong augmentation is on the first place and on the fourth line**: neither size nor a list of
+# with strong augmentation is in the first line and in the fourth**: neither size nor a list of
 # techniques tells how it ends. Our 91.6 % belongs to *our* shifted test, with other photographs and other
 # changes, and has no place in this table.
 #
@@ -949,8 +949,8 @@ style.save(figure, "08_predictions", data.source)
 # - read an ablation that changes several things per step, and seen how little one training may say about a
 #   single step,
 # - split the shifted test by what was practised, and found a third of the headline where nothing was,
-# - averaged eight views, fitted a temperature, and seen that it mends the sound of probabilities, for
-#   images like those it was fitted on,
+# - averaged eight views, fitted a temperature, and seen that it corrects how sure a network says
+#   it is, for images like those it was fitted on,
 # - and used the released model, also where it has no business.
 #
 # Test yourself: [five questions](../docs/quiz/08.md). This was the last lesson; the

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 import seaborn as sns
 from IPython.display import Image, display
 from matplotlib.figure import Figure
@@ -72,12 +73,21 @@ def save(figure: Figure, name: str, source: Source, stamp: str | None = None) ->
     folder = course.output_folder(profile, source.label, source.is_published) / "figures"
     write(figure, folder / name, (".png", ".pdf"))
     # Neither plt.show() nor the figure: a notebook would crop it to its layout, stamp lost.
-    picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=figure.dpi)
     # The heading goes with the image, for readers who cannot see it.
     alternative = {"alt": f"{alternative} ({stamp})"}
-    display(Image(picture.getvalue()), metadata={"image/png": alternative})
+    display(Image(_for_screen(figure)), metadata={"image/png": alternative})
     plt.close(figure)
+
+
+def _for_screen(figure: Figure) -> bytes:
+    """Return a small PNG; a figure without photographs makes do with 256 colours."""
+    drawn, small = BytesIO(), BytesIO()
+    figure.savefig(drawn, format="png", dpi=figure.dpi)
+    picture = PIL.Image.open(drawn).convert("RGB")
+    if not any(axis.images for axis in figure.axes):
+        picture = picture.quantize(256, dither=PIL.Image.Dither.NONE)
+    picture.save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 def write(figure: Figure, path: Path, endings: Sequence[str]) -> None:

@@ -18,7 +18,11 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbclient.exceptions import CellExecutionError, DeadKernelError
-from nbconvert.preprocessors import ExecutePreprocessor, Preprocessor
+from nbconvert.preprocessors import (
+    CoalesceStreamsPreprocessor,
+    ExecutePreprocessor,
+    Preprocessor,
+)
 
 from helpers import course
 from helpers.data.sets import SHIFT_VERSION
@@ -269,7 +273,8 @@ def execute(path: Path, target: Path) -> tuple[float, float | None]:
         if isinstance(error, DeadKernelError) and hasattr(executor, "_async_cleanup_kernel_future"):
             raise KeyboardInterrupt from error
         raise
-    DropNoise(enabled=True)(notebook, {})
+    for tidy in (DropNoise(enabled=True), CoalesceStreamsPreprocessor(enabled=True)):
+        tidy(notebook, {})
     notebook.metadata[MADE_WITH] = made_with()
     notebook.metadata.kernelspec = nbformat.from_dict(KERNEL)
     notebook.metadata.language_info = nbformat.from_dict({"name": "python"})

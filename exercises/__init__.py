@@ -69,7 +69,12 @@ def check(name: str, answer: object, **given: object) -> None:
     if answer is ... or _is_empty(answer):
         print(f"{name}: not answered yet. Replace the three dots and run the cell again.")
         return
-    mistake = find(name).verdict(answer, **given)
+    verdict = find(name).verdict
+    try:
+        mistake = verdict(answer, **given)
+    except Exception as error:  # whatever an answer of a kind that nobody foresaw leads to
+        kind = type(answer).__name__
+        mistake = f"A {kind} of this form cannot be checked ({type(error).__name__}: {error})."
     if mistake is None:
         print(f"{name}: correct.")
     else:

@@ -54,6 +54,8 @@ def array(answer: object, expected: np.ndarray, tolerance: float = 0.0) -> str |
                 f"The shape is {found.shape} instead of {expected.shape}: the values may be right, "
                 "but comparing the two would broadcast."
             )
+        if found.ndim == 0:
+            return f"One value is given, and an array of shape {expected.shape} is expected."
         return f"The shape is {found.shape}, and {expected.shape} is expected."
     wrong = np.abs(found.astype(np.float64) - expected.astype(np.float64)) > tolerance
     if wrong.any():

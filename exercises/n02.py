@@ -59,6 +59,10 @@ def two_labels(answer, *, hashes: pd.Series, labels: np.ndarray) -> str | None:
     expected = per_row > 1
     if np.array_equal(np.asarray(answer), per_row) and not np.array_equal(expected, per_row):
         return "Those are numbers of labels: True or False is asked for."
+    if len(np.shape(answer)) and len(answer) == expected.sum() != len(expected):
+        return (
+            "Those are the rows, or their numbers: give True or False for *every* row of the set."
+        )
     verdict = compare.array(answer, expected)
     if verdict is None or np.shape(answer) != expected.shape:
         return verdict
@@ -79,24 +83,30 @@ def two_labels(answer, *, hashes: pd.Series, labels: np.ndarray) -> str | None:
     "02.4", "Hash image[32:64, 32:64] before and after the move, and count the bits that differ."
 )
 def survives_a_move(answer, *, images: np.ndarray) -> str | None:
-    def fraction(crop: int, axis: int, most: int) -> float:
-        before = perceptual_hashes(images, crop)
-        after = perceptual_hashes(np.roll(images, 1, axis=axis), crop)
-        return float((np.bitwise_count(before ^ after) <= most).mean())
+    def survive(before: np.ndarray, after: np.ndarray, most: int = MAX_DISTANCE) -> float:
+        bits = perceptual_hashes(before, CENTRE) ^ perceptual_hashes(after, CENTRE)
+        return float((np.bitwise_count(bits) <= most).mean())
 
-    expected = fraction(CENTRE, 2, MAX_DISTANCE)
+    to_the_right = np.roll(images, 1, axis=2)
+    middle = images[:, 32:64, 32:64]
+    expected = survive(images, to_the_right)
     return compare.number(
         answer,
         expected,
         mistakes={
             "Those change by more than four bits: the others are asked for.": 1 - expected,
-            "You moved them down: axis=1 of one image moves to the right.": fraction(
-                CENTRE, 1, MAX_DISTANCE
+            "You moved them down: axis=1 of one image moves to the right.": survive(
+                images, np.roll(images, 1, axis=1)
             ),
-            "You counted fewer than four bits: four still count.": fraction(
-                CENTRE, 2, MAX_DISTANCE - 1
+            "You counted fewer than four bits: four still count.": survive(
+                images, to_the_right, MAX_DISTANCE - 1
             ),
-            "You hashed the whole image: take its centre.": fraction(96, 2, MAX_DISTANCE),
+            "You hashed the whole image: take its centre.": survive(
+                images[:, ::3, ::3], to_the_right[:, ::3, ::3]
+            ),
+            "You moved the centre: move the image first, then take its centre.": survive(
+                middle, np.roll(middle, 1, axis=2)
+            ),
         },
     )
 
@@ -112,10 +122,10 @@ def leaks_by_group(
     if verdict is None or np.shape(answer) != expected.shape:
         return verdict
     found = np.asarray(answer)
-    if found.dtype == bool and np.array_equal(found, ~expected):
-        return "Those are the images of patients whom training has *not* seen."
     if np.array_equal(found, np.isin(validation, train)):
         return "You looked for the same *images*: the same patients are asked for."
+    if found.dtype == bool and np.array_equal(found, ~expected):
+        return "Those are the images of patients whom training has *not* seen."
     if np.array_equal(found, groups[validation]):
         return "Those are the patients: mark the images whose patient is in training, too."
     return verdict
@@ -137,7 +147,7 @@ def find_damaged(answer, *, planted: np.ndarray) -> str | None:
     if recall < 0.95 and precision < 0.95:
         return f"Recall is {recall:.0%} and precision {precision:.0%}: are the two exchanged?"
     if recall < 0.95:
-        return f"Recall is {recall:.0%}: some planted ones are missed. Have you tried the turns?"
+        return f"Recall is {recall:.0%}: planted ones are missed. Have you tried turns, and both?"
     if precision < 0.95:
         return f"Precision is {precision:.0%}: too many photographs are marked."
     return None

@@ -25,9 +25,9 @@
 #   evidence,
 # - and measure how far brightness and colour alone get you.
 #
-# **You need** nothing: no network is trained here.
-# **Time** on two cores: reading takes half an hour, running less than a minute. The first run also
-# decodes (or draws) the images, which takes up to three minutes.
+# **You need** nothing: no network is trained here. **Time** on two cores: reading takes half an
+# hour, running less than a minute. The first run also decodes (or draws) the images, which takes up
+# to three minutes.
 
 # %% tags=["nbval-ignore-output"]
 COURSE = "https://github.com/blood-cells-course/blood-cells-course"
@@ -73,11 +73,11 @@ source, class_names = photographs.source, photographs.class_names
 #    that nobody was shown; 98.6 % on the team's own validation images became 77 % there
 #    ([competition](../docs/glossary.md#competition)).
 # 3. A **shifted set**: since those images are not public, the course makes its own hard test by
-#    altering photographs at random, with a fixed seed
-#    ([shifted set](../docs/glossary.md#shifted-sets)).
+#    altering photographs at random, with a fixed seed ([shifted
+#    set](../docs/glossary.md#shifted-sets)).
 # 4. The **second acquisition**: a few hundred of the photographs seem to have been taken on another
-#    occasion; you will find them below, and no network of this course is trained on them
-#    ([second acquisition](../docs/glossary.md#second-acquisition)).
+#    occasion; you will find them below, and no network of this course is trained on them ([second
+#    acquisition](../docs/glossary.md#second-acquisition)).
 #
 # ## Meet the eight
 #
@@ -88,7 +88,8 @@ source, class_names = photographs.source, photographs.class_names
 # its picture. Clinical pathologists gave the labels.
 #
 # Which photograph stands for a class? Take the most *typical* one: the one nearest to the median of
-# its class, looked at coarsely (every eighth pixel). Copies are left out.
+# its class, looked at coarsely (every eighth pixel). Copies are left out: a *hash*, which is
+# explained below, tells them.
 
 # %% tags=["nbval-ignore-output"]
 is_alone = ~pd.Series(cleaning.image_hashes(photographs.images)).duplicated(keep=False).to_numpy()
@@ -122,7 +123,7 @@ rows = [most_typical(members) for members in by_class]
 titles = [f"{name}:\n{look_for.get(name, 'a class of yours')}" for name in class_names]
 heading = f"One typical image of each of the {len(class_names)} classes"
 sheet = style.contact_sheet(photographs.images[rows], titles, 4, heading)
-sheet.set_size_inches(1.6 * sheet.get_size_inches())
+sheet.set_size_inches(1.4 * sheet.get_size_inches())
 style.save(sheet, "01_meet_the_eight", source)
 
 # %% [markdown]
@@ -162,24 +163,27 @@ has_stages = set(stages) <= set(prefix)
 if has_stages:
     of_stage = {stage: np.flatnonzero(is_alone & (prefix == stage)) for stage in stages}
     classes = [photographs.labels[members[0]] for members in of_stage.values()]
-    titles = [f"{stages[s]}:\n{class_names[c]}" for s, c in zip(stages, classes, strict=True)]
+    titles = [
+        f"{name}:\n{class_names[c]}".replace(" ", "\n")
+        for name, c in zip(stages.values(), classes, strict=True)
+    ]
     rows = [most_typical(members) for members in of_stage.values()]
-    heading = "The label changes between the third stage and the fourth, the cells change all along"
+    heading = "The label changes once, the cells change all along"
     sheet = style.contact_sheet(photographs.images[rows], titles, 5, heading)
-    sheet.set_size_inches(1.4 * sheet.get_size_inches())
     style.save(sheet, "01_maturation", source)
 else:
     print("These images have no file names that tell the stage: the row is left out.")
 
 # %% [markdown]
-# The border between the two classes is a convention, drawn through a continuum. Expect pathologists
-# to disagree there, and a network to err there. No amount of training repairs a label that two
-# experts would give differently.
+# **The border between the two classes is a convention, drawn through a continuum.** Expect
+# pathologists to disagree there, and a network to err there. No amount of training repairs a label
+# that two experts would give differently.
 #
 # ### Could you do it?
 #
-# **Exercise 01.1** (5 minutes). Before any network tries: name these ten cells. Write ten class
-# names, in the order of the numbers.
+# **Exercise 01.1** (5 minutes). Before any network tries: name these ten cells. In the second cell,
+# replace the three dots by a list of ten class names in the order of the numbers, each spelled as
+# in the first picture: `["monocyte", "platelet", …]`.
 
 # %% tags=["nbval-ignore-output"]
 quiz_rows = np.random.default_rng(10).choice(np.flatnonzero(is_alone), 10, replace=False)
@@ -251,9 +255,9 @@ sheet = style.contact_sheet(identical[rows], titles, 4, "Eight rows drawn at ran
 style.save(sheet, "01_random_rows", source)
 
 # %% [markdown]
-# Something may grin at you (if not, draw again with another seed). The report's authors
-# found it in the same way, by printing random batches. They name two places: the last 200 rows, and
-# the rows from 11,959 to 13,559. Here is the end of the set, in both variants.
+# Something may grin at you (if not, draw again with another seed). The report's authors found it in
+# the same way, by printing random batches. They name two places: the last 200 rows, and the rows
+# from 11,959 to 13,559. Here is the end of the set, in both variants.
 
 # %% tags=["nbval-ignore-output"]
 last_rows = np.arange(len(labels) - 2, len(labels))
@@ -291,7 +295,7 @@ print(runs.to_string())
 first_planted = runs.nlargest(2, "rows")["first"].min()
 joint_rows = np.arange(first_planted - 2, first_planted + 2)
 titles = [f"row {row:,}: label {labels[row]}" for row in joint_rows]
-heading = f"The photographs end before row {first_planted:,}"
+heading = f"The images of cells end before row {first_planted:,}"
 sheet = style.contact_sheet(identical[joint_rows], titles, len(joint_rows), heading)
 style.save(sheet, "01_joint", source)
 
@@ -304,7 +308,7 @@ for run in runs.itertuples():
     print(f"rows {run.first} to {run.last}, copies under each label:", counts.tolist())
 
 # %% [markdown]
-# The longer run puts one picture under every label: whatever a network answers, it is wrong for
+# **The longer run puts one picture under every label**: whatever a network answers, it is wrong for
 # most copies. The shorter one teaches it that this picture belongs to one class.
 #
 # ## What the report says, and what this set can prove
@@ -313,13 +317,14 @@ for run in runs.itertuples():
 # its last number.
 
 # %% tags=["nbval-ignore-output"]
-longer, shorter = runs.nlargest(2, "rows").itertuples()
+by_length = runs.sort_values("rows")
+shorter, longer = by_length.iloc[-2], by_length.iloc[-1]
 says = {
-    "copies of the last picture": (200, shorter.rows),
-    "their label": (5, labels[shorter.last]),
-    "first row of the other picture": (11_959, longer.first),
-    "row where it has ended": (13_559, longer.last + 1),
-    "labels on it": ("several", len(set(labels[longer.first : longer.last + 1]))),
+    "copies of the last picture": (200, shorter["rows"]),
+    "their label": (5, labels[shorter["last"]]),
+    "first row of the other picture": (11_959, longer["first"]),
+    "row where it has ended": (13_559, longer["last"] + 1),
+    "labels on it": ("several", len(set(labels[longer["first"] : longer["last"] + 1]))),
 }
 pd.DataFrame(says, index=["the report says", "measured here"]).T
 
@@ -329,11 +334,11 @@ print("The homework's own file." if is_the_homeworks_own else "A rebuilt set: no
 
 # %% [markdown]
 # Be careful with agreement. Unless you have the homework's own `training_set.npz`, this set was
-# *rebuilt from the report's description* and from what other teams published. It agrees because it
-# was made to agree, and it cannot confirm a single sentence of the report. Only the real file can:
-# put it into `data/` and run this notebook again. Then the table is evidence, and so is the number
-# of runs. If the hash finds them, the copies are identical to the last byte, and the report's
-# 'altered backgrounds' are wrong; if it finds none, the report is right.
+# *rebuilt from the report's description* and from what other teams published. **It agrees because
+# it was made to agree**, and it cannot confirm a single sentence of the report. Only the real file
+# can: put it into `data/` and run this notebook again. Then the table is evidence, and so is the
+# number of runs. If the hash finds them, the copies are identical to the last byte, and the
+# report's 'altered backgrounds' are wrong; if it finds none, the report is right.
 #
 # ## Measure: altered backgrounds
 #
@@ -343,9 +348,10 @@ print("The homework's own file." if is_the_homeworks_own else "A rebuilt set: no
 print("runs by hash:", len(runs_of_equal(cleaning.image_hashes(backgrounds))))
 
 # %% [markdown]
-# It finds none: one changed byte gives another hash. Use a more tolerant measure. Keep every eighth
-# pixel, and ask how much each row differs from the row before it, on average, in *grey levels* from
-# 0 to 255. Do this for the whole image, and for its centre, where the background does not reach.
+# It finds none: **one changed byte gives another hash.** Use a more tolerant measure. Keep every
+# eighth pixel, and ask how much each row differs from the row before it, on average, in *grey
+# levels* from 0 to 255. Do this for the whole image, and for its centre, where the background does
+# not reach.
 
 
 # %%
@@ -357,12 +363,14 @@ def change_from_row_before(small):
 
 # %% tags=["nbval-ignore-output"]
 small = backgrounds[:, ::8, ::8]
-whole, centre = change_from_row_before(small), change_from_row_before(small[:, 4:8, 4:8])
+whole = change_from_row_before(small)
+centre = change_from_row_before(small[:, 4:8, 4:8])
 
+# %% tags=["nbval-ignore-output"]
 figure, axis = plt.subplots(figsize=(7.6, 3.0))
 shown = np.arange(first_planted - min(300, first_planted - 1), len(labels))
 axis.plot(shown, whole[shown], ".", markersize=3, label="whole image")
-axis.plot(shown, centre[shown], ".", markersize=3, label="centre only")
+axis.plot(shown, centre[shown], ".", markersize=3, alpha=0.6, label="centre only")
 axis.set(xlabel="row of the set", ylabel="grey levels")
 figure.legend(loc="outside lower left", ncols=2, markerscale=4)
 figure.suptitle(f"From row {first_planted:,} on the centre stands still while backgrounds change")
@@ -449,7 +457,7 @@ style.save(figure, "01_background", source)
 shown = [rng.permutation(np.flatnonzero(group))[:3] for group in (~bluish, bluish)]
 rows = np.concatenate(shown)
 titles = [class_names[label].replace(" ", "\n") for label in photo_labels[rows]]
-heading = f"Above usual backgrounds, below bluish ones, of which there are {bluish.sum()}"
+heading = "Usual backgrounds above, bluish ones below"
 style.save(style.contact_sheet(images[rows], titles, 3, heading), "01_two_backgrounds", source)
 
 # %% [markdown]
@@ -471,8 +479,8 @@ else:
 
 # %% [markdown]
 # Two prefixes, `IG` and `NEUTROPHIL`, occur among bluish images only, and never among the others:
-# somebody named these files by another rule. The other classes kept their usual prefixes. So: a
-# second acquisition is the likeliest explanation, by two independent signs, and nobody has
+# somebody named these files by another rule. The other classes kept their usual prefixes. So **a
+# second acquisition is the likeliest explanation**, by two independent signs, and nobody has
 # published what it was. Which classes does it hold?
 
 # %% tags=["nbval-ignore-output"]
@@ -490,7 +498,7 @@ table
 # that has only seen warm images may fail on bluish ones. So the course keeps the second acquisition
 # out of every training, and uses it as a natural test.
 #
-# **Order matters.** Had we searched for bluish backgrounds before removing the planted pictures,
+# The order matters. Had we searched for bluish backgrounds before removing the planted pictures,
 # the altered backgrounds would have filled the gap between the two groups.
 
 # %% tags=["nbval-ignore-output"]
@@ -552,8 +560,8 @@ features = {
 # The yardstick is `DummyClassifier`: it ignores the image and always answers with the largest
 # class. Every accuracy comes with a *95 % interval*. It says how far the number may be off because
 # only so many images were judged: repeat the whole experiment with other images of the same kind,
-# and 95 of 100 such intervals hold the true value. It knows nothing of other errors, such as images
-# that are *not* of the same kind.
+# and about 95 of 100 such intervals hold the true value. It knows nothing of other errors, such as
+# images that are *not* of the same kind.
 
 # %% tags=["nbval-ignore-output"]
 answers, accuracies = {}, {}
@@ -565,8 +573,8 @@ for name, feature in features.items():
     print(f"{name:14s}", accuracies[name])
 
 # %% [markdown]
-# Three numbers per image, and no idea of shape, beat guessing by far. Where do they succeed?
-# *Recall* is the fraction of a class that the rule finds.
+# Three numbers per image, and no idea of shape, beat the largest class by far. Where do they
+# succeed? *Recall* is the fraction of a class that the rule finds.
 
 # %% tags=["nbval-ignore-output"]
 by_colour = answers["mean colour"]
@@ -591,7 +599,7 @@ if bluish.any():
     print(f"if only the class counts were those of bluish: {mix @ recall:.1%}")
 
 # %% [markdown]
-# On photographs the class counts alone explain most of the drop: there are no platelets, which
+# **On photographs the class counts alone explain most of the drop**: there are no platelets, which
 # colour finds best, and many immature granulocytes, which it hardly finds. A *distribution shift*
 # has several faces: other pictures (*covariate shift*), other proportions (*label shift*), or other
 # meanings of the labels (*concept shift*, as between two pathologists at the border of band cells).
@@ -609,13 +617,13 @@ if bluish.any():
 # - found a second acquisition by the colour of its background, and evidence for it in file names,
 # - and measured how far brightness and colour alone get you: the rest is *shape*.
 #
-# Five questions to test yourself: [quiz 01](../docs/quiz/01.md).
-# Next, `02_clean` removes what does not belong, whatever order the rows are in.
+# Five questions to test yourself: [quiz 01](../docs/quiz/01.md). Next, `02_clean` removes what does
+# not belong, whatever order the rows are in.
 #
 # ## Exercises
 #
-# Replace the three dots by your answer and run the cell. `hint("01.2")` gives a hint. Exercise
-# 01.1 stands above, in 'Could you do it?'.
+# Replace the three dots by your answer and run the cell. `hint("01.2")` gives a hint; solutions are
+# in `solutions/`. Exercise 01.1 stands above, in *Could you do it?*
 #
 # **Exercise 01.2** (predict before you run, 3 minutes). A *ghost* of the planted pictures is in the
 # mean image of a class if they are left in. Which class gets the strongest ghost? Without computing
@@ -665,9 +673,8 @@ check("01.6", answer, labels=photo_labels, judged=judged, by_colour=by_colour)
 # ## Further reading
 #
 # - A. Acevedo et al., *A dataset of microscopic peripheral blood cell images for development of
-# automatic recognition systems*, Data in Brief 30 (2020) 105474: stain, instrument and labels, in
-# the
-#   section on experimental design, materials and methods.
+#   automatic recognition systems*, Data in Brief 30 (2020) 105474: stain, instrument and labels, in
+#   the section on experimental design, materials and methods.
 # - J. Yang et al., *MedMNIST v2*, Scientific Data 10 (2023) 41: how BloodMNIST was made from them.
 # - J. Quiñonero-Candela et al. (eds.), *Dataset Shift in Machine Learning*, MIT Press 2009, chapter
 #   1: the kinds of shift and their names.

@@ -69,8 +69,8 @@ source, class_names = photographs.source, photographs.class_names
 #
 # As in `01_inspect`, we rebuild the [homework](../docs/glossary.md#homework)'s set in two variants.
 # To photographs (or synthetic cells) somebody appended two pictures many times: as *identical*
-# copies, or with another *background* behind each copy, as the
-# [homework report](../docs/glossary.md#homework-report) describes.
+# copies, or with another *background* behind each copy, as the [homework
+# report](../docs/glossary.md#homework-report) describes.
 
 # %% tags=["nbval-ignore-output"]
 given = {variant: homework_set(photographs, variant) for variant in VARIANTS}
@@ -89,7 +89,7 @@ print(images.shape, images.dtype, len(np.unique(labels)), "classes")
 known = given["identical"].planted
 if known is None:
     known = np.arange(len(labels)) >= CLASS_COUNTS.sum()
-print("photographs:", int((~known).sum()), " planted:", int(known.sum()))
+print("images of cells:", int((~known).sum()), " planted:", int(known.sum()))
 
 # %% [markdown]
 # ## A hash is a fingerprint
@@ -142,15 +142,15 @@ print("keep the first of each group:", int(keep_first.sum()))
 print("drop every copy:             ", int(drop_all.sum()))
 
 # %% [markdown]
-# The second number is the report's: its authors dropped every copy. (In a rebuilt set it comes out
-# because the set was made so. In the homework's own file it is a finding.) Keeping the first gives
-# a few more. Which ones?
+# **The second number is the report's: its authors dropped every copy.** (In a rebuilt set it comes
+# out because the set was made so. In the homework's own file it is a finding.) Keeping the first
+# gives a few more. Which ones?
 
 # %%
 extra = keep_first & ~drop_all
-print("photographs that have a twin:", int((extra & ~known).sum()))
-print("planted pictures:            ", int((extra & known).sum()))
-print("photographs only, each once: ", int((keep_first & ~known).sum()))
+print("images of cells that have a twin:", int((extra & ~known).sum()))
+print("planted pictures:                ", int((extra & known).sum()))
+print("images of cells, each once:      ", int((keep_first & ~known).sum()))
 
 # %% [markdown]
 # Keeping the first would leave one copy of each planted picture in the set, and *one* image is no
@@ -168,7 +168,8 @@ print("photographs only, each once: ", int((keep_first & ~known).sum()))
 table = pd.DataFrame({"hash": hashes, "label": labels, "planted": known})
 labels_per_hash = table.groupby("hash")["label"].transform("nunique").to_numpy()
 contradicting = table[labels_per_hash > 1]
-print(contradicting["planted"].map({True: "planted", False: "photographs"}).value_counts())
+print("planted rows:   ", int(contradicting["planted"].sum()))
+print("images of cells:", int((~contradicting["planted"]).sum()))
 
 # %% [markdown]
 # Here are the pairs of equal photographs, one above the other, with their labels.
@@ -179,7 +180,7 @@ above, below = in_pairs.index[0::2], in_pairs.index[1::2]
 if len(above):
     titles = [class_names[label].replace(" ", "\n") for label in labels[[*above, *below]]]
     two_labels = (labels[above] != labels[below]).sum()
-    heading = f"{len(above)} photographs occur twice, {two_labels} of them under two labels"
+    heading = f"{len(above)} images of cells occur twice, {two_labels} of them under two labels"
     sheet = style.contact_sheet(images[[*above, *below]], titles, len(above), heading)
     style.save(sheet, "02_pairs", source)
 
@@ -206,12 +207,12 @@ print("left:", int(left.sum()), " planted pictures among them:", int((left & kno
 # %%
 centre_hashes = pd.Series([fingerprint(image[32:64, 32:64]) for image in altered])
 found = centre_hashes.duplicated(keep=False).to_numpy()
-print("planted rows found:   ", int((found & known).sum()), "of", int(known.sum()))
-print("photographs also found:", int((found & ~known).sum()))
+print("planted rows found: ", int((found & known).sum()), "of", int(known.sum()))
+print("others also found:  ", int((found & ~known).sum()))
 
 # %% [markdown]
-# Every one is found, and the photographs among them are the equal pairs of above. That was easy,
-# and *suspiciously* so: it works because whoever planted the pictures (here: our own program)
+# **Every one is found**, and the photographs among them are the equal pairs of above. That was
+# easy, and *suspiciously* so: it works because whoever planted the pictures (here: our own program)
 # changed nothing at the centre, not by one byte. A search that relies on this is clever about one
 # file and helpless before the next.
 #
@@ -258,8 +259,8 @@ style.save(sheet, "02_changed", source)
 #
 # A *perceptual hash* gives similar images similar numbers. It makes the image grey and describes it
 # by waves: a *cosine transform* says how much of each wave, from slow to fast, is in the picture.
-# Of the 64 slowest waves it keeps one bit each: is there more of this wave than of the median one?
-# (The first wave is the brightness; it is left out of the median.)
+# Of the 64 slowest waves it keeps one bit each: is its coefficient above the median? (The first
+# wave is the brightness; it is left out of the median.)
 
 
 # %%
@@ -277,29 +278,35 @@ def perceptual_hash(piece):
 
 # %% tags=["nbval-ignore-output"]
 photograph_rows = np.flatnonzero(~known & drop_all)
-first, second = np.resize(rng.permutation(planted_rows[labels[planted_rows] == 0]), (2, 100))
-one, other = rng.choice(photograph_rows, (2, 1000)) if len(photograph_rows) else (first, second)
-distances = {}
-for part, piece in {"whole image": np.s_[::3, ::3], "centre": np.s_[32:64, 32:64]}.items():
-    bits = {row: perceptual_hash(altered[row][piece]) for row in {*first, *second, *one, *other}}
-    distances[part] = {
-        "two copies": [(bits[a] != bits[b]).sum() for a, b in zip(first, second, strict=True)],
-        "two photographs": [(bits[a] != bits[b]).sum() for a, b in zip(one, other, strict=True)],
-    }
+copies_of_one = planted_rows[labels[planted_rows] == 0]
+
+
+def distances(rows, piece):
+    """Return how many bits differ between each of the rows and the next, for a piece of both."""
+    bits = np.array([perceptual_hash(altered[row][piece]) for row in rows])
+    return (bits[1:] != bits[:-1]).sum(axis=1)
+
+
+# %% tags=["nbval-ignore-output"]
+rows = {
+    "two copies": rng.permutation(copies_of_one)[:100],
+    "two other images": rng.permutation(photograph_rows)[:1000],
+}
+whole, centre = np.s_[::3, ::3], np.s_[32:64, 32:64]
+of_whole = {kind: distances(of_kind, whole) for kind, of_kind in rows.items()}
+of_centre = {kind: distances(of_kind, centre) for kind, of_kind in rows.items()}
 
 # %% tags=["nbval-ignore-output"]
 figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.0), sharey=True)
-for axis, (part, kinds) in zip(axes, distances.items(), strict=True):
-    for kind, values in kinds.items():
+for axis, part, found in zip(axes, ("whole image", "centre"), (of_whole, of_centre), strict=True):
+    for kind, values in found.items():
         weights = np.full(len(values), 100 / len(values))
         axis.hist(values, np.arange(-1, 60, 2), weights=weights, alpha=0.6, label=kind)
     axis.set(title=part, xlabel="bits that differ, of 64")
 axes[0].set_ylabel("% of the pairs")
 figure.legend(*axis.get_legend_handles_labels(), loc="outside lower left", ncols=2)
-most, least = max(distances["centre"]["two copies"]), min(distances["centre"]["two photographs"])
-figure.suptitle(
-    f"By their centres, copies differ in {most} bits at most, photographs in {least} or more"
-)
+most, least = of_centre["two copies"].max(), of_centre["two other images"].min()
+figure.suptitle(f"By the centre, {most} bits between copies, {least} or more between others")
 style.save(figure, "02_hash_distances", source)
 
 # %% [markdown]
@@ -322,6 +329,7 @@ def similarity(first, second):
     waves = np.fft.rfft2(first) * np.conj(np.fft.rfft2(second))
     match = np.fft.irfft2(waves, s=first.shape)
     down, right = np.unravel_index(match.argmax(), match.shape)
+    # A move by 47 is one by -1: the Fourier transform knows no edges.
     down, right = (down + 24) % 48 - 24, (right + 24) % 48 - 24
     aligned = np.roll(second, (down, right), axis=(0, 1))
     overlap = np.s_[max(down, 0) : 48 + min(down, 0), max(right, 0) : 48 + min(right, 0)]
@@ -386,14 +394,15 @@ strengths = {
     "JPEG quality": (recompressed, [100, 90, 75, 50, 30, 10]),
     "turned by … degrees": (turned, [0, 2, 5, 10, 20, 90]),
 }
-shows = [
-    planted_rows[centre_hashes[planted_rows] == centre_hashes[planted_rows[k]]] for k in (0, -1)
-]
-sample = np.concatenate([rng.choice(rows, 15) for rows in shows])
-recall = {}
+by_picture = pd.Series(planted_rows).groupby(centre_hashes[planted_rows].to_numpy())
+sample = by_picture.sample(15, replace=True, random_state=2)
+
+# %% tags=["nbval-ignore-output"]
+recall = {name: pd.DataFrame(columns=list(searches), dtype=float) for name in strengths}
 for name, (change, amounts) in strengths.items():
-    trials = [[found_by(change(altered[row], amount)) for row in sample] for amount in amounts]
-    recall[name] = pd.DataFrame([pd.DataFrame(t).mean() for t in trials], amounts)
+    for amount in amounts:
+        found = [found_by(change(altered[row], amount)) for row in sample]
+        recall[name].loc[amount] = pd.DataFrame(found).mean()
 
 # %% tags=["nbval-ignore-output"]
 figure, axes = plt.subplots(1, 3, figsize=(8.4, 3.2), sharey=True)
@@ -412,12 +421,13 @@ figure.suptitle(
 style.save(figure, "02_recall_against_strength", source)
 
 # %% [markdown]
-# The equal hash is lost at the first change. The perceptual hash survives mild compression, and
-# fails under a move of a few pixels. The similarity survives both, and every quarter turn, but not
-# the turns in between: no search survives everything, and an honest one says what it was tried on.
-# Why does a curve stop at 50 %? There are fifteen copies of each of *two* pictures, and there one
-# picture is found, with all its copies, and the other is not. For the same reason the figure has no
-# intervals: thirty copies of two pictures are two trials and not thirty.
+# The equal hash is lost at the first change. (It still finds the few copies whose move was drawn as
+# zero.) The perceptual hash survives mild compression, and fails under a move. The similarity
+# survives both, and every quarter turn, but not the turns in between: **no search survives
+# everything, and an honest one says what it was tried on.** Why does a curve stop at 50 %? There
+# are fifteen copies of each of *two* pictures, and there one picture is found, with all its copies,
+# and the other is not. For the same reason the figure has no intervals: thirty copies of two
+# pictures are two trials and not thirty.
 #
 # Recall alone proves nothing: a search that marks everything has perfect recall. *Precision* asks
 # the other question, which fraction of the marked rows was planted. So let the three searches look
@@ -425,7 +435,7 @@ style.save(figure, "02_recall_against_strength", source)
 
 # %% tags=["nbval-ignore-output"]
 alarms = [found_by(altered[row]) for row in rng.choice(photograph_rows, 300)]
-print("false alarms among 300 photographs:", pd.DataFrame(alarms).sum().to_dict())
+print("false alarms among 300 others:", pd.DataFrame(alarms).sum().to_dict())
 
 # %% [markdown]
 # ## Cells that were photographed twice
@@ -447,7 +457,8 @@ small = green.mean(axis=(2, 4), dtype=np.float32)
 
 # %% tags=["nbval-ignore-output"]
 amplitudes = np.abs(np.fft.rfft2(small - small.mean(axis=(1, 2), keepdims=True)))
-slow = np.sqrt(amplitudes[:, np.r_[0:8, -7:0], :8]).reshape(len(small), -1).astype(np.float32)
+down = np.r_[0:8, -7:0]  # the slow waves: -7 to 7 periods from top to bottom, 0 to 7 across
+slow = np.sqrt(amplitudes[:, down, :8]).reshape(len(small), -1).astype(np.float32)
 slow /= np.linalg.norm(slow, axis=1, keepdims=True)
 nearest = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(slow).kneighbors()[1][:, 0]
 
@@ -456,11 +467,13 @@ nearest = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(slow).kneighbor
 # look at the largest values. (The green channel is used, in which violet stain is darkest.)
 
 # %% tags=["nbval-ignore-output"]
-first = np.flatnonzero(
-    (nearest[nearest] == np.arange(len(alone))) & (nearest > np.arange(len(alone)))
-)
-pairs = pd.DataFrame({"first": alone[first], "second": alone[nearest[first]]})
-pairs["similarity"] = [similarity(small[a], small[nearest[a]]) for a in first]
+own = np.arange(len(alone))
+first = own[(nearest[nearest] == own) & (own < nearest)]  # each pair once
+second = nearest[first]
+pairs = pd.DataFrame({"first": alone[first], "second": alone[second]})
+pairs["similarity"] = [similarity(small[a], small[b]) for a, b in zip(first, second, strict=True)]
+
+# %% tags=["nbval-ignore-output"]
 pairs = pairs.sort_values("similarity", ascending=False, ignore_index=True)
 print(f"{len(pairs)} pairs propose each other; the largest similarities:")
 print(pairs["similarity"].head(12).round(3).tolist())
@@ -477,7 +490,7 @@ sheet = style.contact_sheet(photographs.images[rows], titles, len(shown), headin
 style.save(sheet, "02_photographed_twice", source)
 
 # %% [markdown]
-# On the photographs, the first twenty-one pairs each show the same piece of a slide: the same
+# **On the photographs, the first twenty-one pairs each show the same piece of a slide**: the same
 # lobes and granules, the same red cells beside them, only moved. In some the same cell was
 # photographed twice, in others two neighbours have a photograph each, and both cells are on both.
 # From the twenty-second pair on they are two cells that look alike. Between them the similarity
@@ -560,9 +573,9 @@ print("one cell in different roles:", int((sides["first"] != sides["second"]).su
 # *smear* (one glass slide) share its thickness and its stain, and all smears of one *patient* share
 # the patient: the size of the cells, a disease, a medicine. A network can learn to recognise a
 # slide. If cells of one patient are on both sides of the split, validation rewards that, and the
-# next patient is a disappointment. In medical imaging this leak is common, and
-# expensive. The remedy is the same, with the patient as the group. `GroupKFold` makes several
-# splits, in each of which other patients judge. Twelve cells of four patients, A to D:
+# next patient is a disappointment. In medical imaging this leak is common, and expensive. The
+# remedy is the same, with the patient as the group. `GroupKFold` makes several splits, in each of
+# which other patients judge. Twelve cells of four patients, A to D:
 
 # %%
 patients = np.array(list("AAABBCCCCDDD"))
@@ -570,12 +583,12 @@ for learn, judge in GroupKFold(n_splits=4).split(patients, groups=patients):
     print("learn from", "".join(patients[learn]), " judge on", "".join(patients[judge]))
 
 # %% [markdown]
-# We cannot do this here. The authors of the photographs do not publish which cell came from which
-# patient or smear, and no hash and no correlation can tell. Remember it whenever this course prints
-# an accuracy. Its interval says how sure the number is *for more cells of the same people*; for a
-# new patient it is too narrow, by an amount that nobody can compute from these files. What comes
-# closest to a test on somebody else is the
-# [second acquisition](../docs/glossary.md#second-acquisition).
+# **We cannot do this here.** The authors of the photographs do not publish which cell came from
+# which patient or smear, and no hash and no correlation can tell. Remember it whenever this course
+# prints an accuracy. Its interval says how sure the number is *for more cells of the same people*;
+# for a new patient it is too narrow, by an amount that nobody can compute from these files. What
+# comes closest to a test on somebody else is the [second
+# acquisition](../docs/glossary.md#second-acquisition).
 #
 # ## What copies do to a validation accuracy
 #
@@ -602,7 +615,7 @@ def is_correct(train, validation):
 train, validation = train_test_split(np.arange(len(labels)), test_size=0.1, random_state=0)
 without = train[~np.isin(hashes[train], hashes[validation])]
 part = np.where(labels_per_hash > 1, "planted, several labels", "planted, one label")
-part[~known] = "photographs"
+part[~known] = "images of cells"
 accuracy = pd.DataFrame(
     {
         "copies in training": is_correct(train, validation),
@@ -627,7 +640,8 @@ accuracy = pd.DataFrame(
 def balanced(rows):
     """Return the rows of each class, repeated until all classes are as large as the largest."""
     of_class = [rows[labels[rows] == label] for label in range(len(class_names))]
-    return np.concatenate([np.resize(members, max(map(len, of_class))) for members in of_class])
+    largest = max(len(members) for members in of_class)
+    return np.concatenate([np.resize(members, largest) for members in of_class])
 
 
 # %% [markdown]
@@ -660,8 +674,8 @@ print(f"standard deviation over the splits: {100 * results.std().max():.1f} poin
 # %% [markdown]
 # It is the same model each time. In the first bar it is judged on images that it has stored. (The
 # second and the third bar differ a little, because a balanced validation set asks more often about
-# small classes.) So: clean first, split second, by group, and copy or augment only what is in the
-# training part. The later notebooks do it in this order.
+# small classes.) So: **clean first, split second, by group, and copy or augment only what is in the
+# training part.** The later notebooks do it in this order.
 #
 # ## Write the cleaned set
 #
@@ -734,11 +748,14 @@ pd.crosstab(roles, where, rownames=["role"], colnames=[""], margins=True, margin
 # - measured what copies across a split do to a validation accuracy,
 # - and written `data/data_processed.npz`, and read it back.
 #
-# All of this for a folder of your own, on one page: `python -m helpers audit FOLDER`.
-# Five questions to test yourself: [quiz 02](../docs/quiz/02.md).
-# Next, `03_custom_cnns` trains the first two networks.
+# All of this for a folder of your own, on one page: `python -m helpers audit FOLDER`. Five
+# questions to test yourself: [quiz 02](../docs/quiz/02.md). Next, `03_custom_cnns` trains the first
+# two networks.
 #
 # ## Exercises
+#
+# Replace the three dots by your answer and run the cell. `hint("02.1")` gives a hint; solutions are
+# in `solutions/`.
 #
 # **Exercise 02.1** (predict before you run, 2 minutes). Six images have the hashes a, a, b, c, c,
 # c. How many stay with `keep="first"`, and how many with `keep=False`? Give both numbers as a pair.
@@ -775,12 +792,12 @@ answer = ...
 check("02.4", answer, images=hundred)
 
 # %% [markdown]
-# **Exercise 02.5** (10 minutes). Here is a small study: 40 images of eight patients, split at
+# **Exercise 02.5** (10 minutes). Here is a small study: 40 images of twenty patients, split at
 # random. Mark the validation images whose patient is in the training set, too: True or False per
 # validation image.
 
 # %% tags=["nbval-ignore-output"]
-patient_of = np.random.default_rng(5).integers(0, 8, 40)
+patient_of = np.random.default_rng(5).integers(0, 20, 40)
 study_train, study_validation = train_test_split(np.arange(40), test_size=10, random_state=0)
 answer = ...
 check("02.5", answer, groups=patient_of, train=study_train, validation=study_validation)

@@ -143,8 +143,12 @@ def learning_curves(histories: dict[str, dict[str, list[float]]], heading: str) 
                 style = {"color": colour, "marker": marker, "ms": 3}
                 axis.plot(range(1, len(values) + 1), values, line, **style)
             axis.plot([], [], color=colour, label=name)
-        axis.plot([], [], "--", color="0.2", label="training")
-        axis.plot([], [], "-", color="0.2", label="validation")
+        for key, line, label in (
+            (measure, "--", "training"),
+            (f"val_{measure}", "-", "validation"),
+        ):
+            if any(key in history for history in histories.values()):
+                axis.plot([], [], line, color="0.2", label=label)
         axis.set(xlabel="epoch", ylabel=measure, ylim=(0, None) if measure == "loss" else None)
         axis.xaxis.get_major_locator().set_params(integer=True)
     if "accuracy" in kept:

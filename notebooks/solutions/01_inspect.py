@@ -68,9 +68,9 @@ check("01.1", my_names, labels=quiz_labels, class_names=class_names)
 # %% [markdown]
 # **Exercise 01.2** · Which class gets the strongest ghost?
 #
-# Every class got equally many copies of the first picture, so one might name the smallest class. But
-# all copies of the second picture went to one class more (in the homework, number 5, the monocytes),
-# which has twice as many planted rows as the others. Exercise 01.3 computes it.
+# Every class got equally many copies of the first picture, so one might name the smallest class.
+# But all copies of the second picture went to one class more (in the homework, number 5, the
+# monocytes), which has twice as many planted rows as the others. Exercise 01.3 computes it.
 
 # %% tags=["nbval-ignore-output"]
 all_counts = np.bincount(labels)
@@ -92,8 +92,8 @@ check("01.3", answer, labels=labels, is_photograph=is_photograph)
 # %% [markdown]
 # **Exercise 01.4** · How many photographs change sides when the border moves from 10 to 20?
 #
-# On the photographs none does: the gap between the two groups is real, and the exact border does not
-# matter.
+# On the photographs none does: the gap between the two groups is real, and the exact border does
+# not matter.
 
 # %% tags=["nbval-ignore-output"]
 answer = ((warmth > 10) & (warmth <= 20)).sum()

@@ -201,12 +201,9 @@ def pair(path: Path) -> None:
 def reword(path: Path, change: Callable[[str], str]) -> list[Path]:
     """Change what a notebook's text says in both its files; return those that it changed.
 
-    Unlike an edit and `pair`, every cell keeps its stored run: for what no result depends on.
-
-    Raises:
-        CourseError: if the .ipynb was edited by itself.
+    Unlike an edit and `pair`, every cell keeps its stored run: for what no result depends on. Call
+    `refuse_edited` before: an edit of the .ipynb by itself would pass as made from the .py.
     """
-    refuse_edited(path)
     changed, target = [], path.with_suffix(".ipynb")
     text = path.read_text(encoding="utf-8")
     if change(text) != text:

@@ -1,14 +1,11 @@
 """One command names another repository: in a copy of the tree, everywhere, without losing a run."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import nbformat
 import pytest
 
-from commands import publish
+from commands import notebooks, publish
 from helpers import course
 
 OLD = publish.published_as()
@@ -17,26 +14,21 @@ TEXTS = ("*.md", "*.py", "*.ipynb", "*.cff", "*.toml", "*.yml")
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory):
-    """Return a copy of what git holds of the text files, and the packages."""
+def fork(tmp_path_factory):
+    """Return a copy of the files that a reader meets."""
     folder = tmp_path_factory.mktemp("fork")
-    top = [path for kind in TEXTS for path in course.root().glob(kind)]
-    for path in top:
+    for path in [path for kind in TEXTS for path in course.root().glob(kind)]:
         shutil.copy(path, folder)
-    skipped = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-    for name in ("helpers", "commands", "exercises", "notebooks", "docs"):
-        shutil.copytree(course.root() / name, folder / name, ignore=skipped)
+    for name in ("notebooks", "docs"):
+        shutil.copytree(course.root() / name, folder / name)
     return folder
 
 
-def run(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "helpers", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture
+def copy(fork, monkeypatch):
+    """Return the copy, which the commands take for the course."""
+    monkeypatch.setattr(course, "root", lambda: fork)
+    return fork
 
 
 def contents(folder):
@@ -44,44 +36,37 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in files}
 
 
-def test_a_fork_is_named_everywhere_and_back_again(copy):
+def test_a_fork_is_named_everywhere_and_back_again(copy, capsys):
     before = contents(copy)
-    told = run(copy, "publish", NEW)
-    assert told.returncode == 0, told.stderr
+    assert publish.main([NEW]) == 0
     after = contents(copy)
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == set(told.stdout.splitlines()[:-1])
+    assert changed == set(capsys.readouterr().out.splitlines()[:-1])
     assert {"README.md", "CITATION.cff", "pyproject.toml"} <= changed
     assert {f"notebooks/01_inspect.{kind}" for kind in ("py", "ipynb")} <= changed
     for name, text in after.items():
-        for address in (f"github.com/{OLD}", f"/github/{OLD}", publish._site(OLD)):
+        for address in (f"github.com/{OLD}", f"/github/{OLD}", OLD.split("/")[0] + ".github.io"):
             assert address not in text, name
     assert f"/github/{NEW}/blob/" in after["README.md"]
     assert f'COURSE = "https://github.com/{NEW}"' in after["notebooks/08_final.py"]
     for name in filter(lambda name: name.endswith(".ipynb"), changed):
-        one, two = (nbformat.reads(texts[name], as_version=4).cells for texts in (before, after))
         runs = [
-            [(c.get("outputs"), c.get("execution_count")) for c in cells] for cells in (one, two)
+            [(cell.get("outputs"), cell.get("execution_count")) for cell in cells]
+            for cells in (nbformat.reads(of[name], as_version=4).cells for of in (before, after))
         ]
         assert runs[0] == runs[1]
-    # The pair is in step: nothing to pair, and nothing is lost by pairing.
-    assert run(copy, "notebooks", "pair").returncode == 0
+    # The pair is in step: nothing is left to pair, and pairing loses nothing.
+    assert notebooks.main(["pair", "01_inspect", "08_final"]) == 0
     assert contents(copy) == after
-    again = run(copy, "publish", NEW)
-    assert again.stdout == f"No files changed: the course is published as {NEW}.\n"
-    assert run(copy, "publish", OLD).returncode == 0
-    assert contents(copy) == before
-
-
-def test_a_run_that_was_cut_short_is_finished_by_the_next(copy):
-    before = contents(copy)
-    assert run(copy, "publish", NEW).returncode == 0
-    whole = contents(copy)
+    assert publish.main([NEW]) == 0
+    assert capsys.readouterr().out == f"No files changed: the course is published as {NEW}.\n"
+    # What a run that was cut short has not reached yet, the next one changes.
     for name in ("README.md", "notebooks/03_custom_cnns.ipynb", "pyproject.toml"):
         (copy / name).write_text(before[name], "utf-8")
-    assert run(copy, "publish", NEW).returncode == 0
-    assert contents(copy) == whole
-    assert run(copy, "publish", OLD).returncode == 0
+    assert publish.main([NEW]) == 0
+    assert contents(copy) == after
+    assert publish.main([OLD]) == 0
+    assert contents(copy) == before
 
 
 def test_nothing_is_changed_where_a_notebook_was_edited_by_itself(copy):
@@ -89,9 +74,8 @@ def test_nothing_is_changed_where_a_notebook_was_edited_by_itself(copy):
     kept = edited.read_text("utf-8")
     edited.write_text(kept.replace("# 5 · Fine-tuning", "# 5 · Finer tuning"), "utf-8")
     before = contents(copy)
-    told = run(copy, "publish", NEW)
-    assert told.returncode == 1
-    assert "05_finetune.ipynb was edited in cell 1" in told.stderr
+    with pytest.raises(course.CourseError, match=r"05_finetune\.ipynb was edited in cell 1"):
+        publish.publish(NEW)
     assert contents(copy) == before
     edited.write_text(kept, "utf-8")
 

@@ -47,7 +47,6 @@ html_theme_options = {
     "use_repository_button": True,
     "navbar_persistent": [],
     "show_toc_level": 2,
-    "secondary_sidebar_items": {root_doc: [], "**": ["page-toc"]},
 }
 html_static_path = ["static"]
 html_css_files = ["site.css"]

@@ -9,7 +9,7 @@ SITE   := .venv-site
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: course notebooks pair test lint site html report bench submission score clean
+.PHONY: course notebooks pair test lint site html report bench break submission score clean
 
 course: $(READY)  ## environment, images, all notebooks in the quick profile, figures into build/
 	COURSE_PROFILE=quick $(BIN)/python -m helpers notebooks run
@@ -42,6 +42,10 @@ html: site
 
 report: $(READY)  ## tables, figures and report/report.pdf, from the records in report/
 	$(BIN)/python -m helpers report
+
+break: $(READY)  ## the page on which two networks are broken in the browser, into build/break/; needs npm
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[browser]"
+	$(BIN)/python -m helpers browser
 
 bench: $(READY)  ## two ways of doing a thing, compared in one run
 	$(BIN)/python -m helpers measure ways

@@ -22,6 +22,7 @@ COMMANDS = {
     "report": ("report.build", "build the course report from its records"),
     "audit": ("audit", "find copies, leaks and odd pictures in a folder of images"),
     "publish": ("publish", "name the repository that a copy of the course is published in"),
+    "browser": ("browser", "build the page on which networks are broken in the browser"),
     "measure": ("measure", "compare ways of doing a thing, or cost the networks"),
 }
 

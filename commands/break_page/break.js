@@ -169,7 +169,7 @@ export function resized(rgba, side) {
         for (let k = 0; k < weights.length; k++) {
           sum += weights[k] * rgba[(row * side + start + k) * 4 + c];
         }
-        rows[(row * SIDE + i) * 3 + c] = sum;  // Pillow rounds here, too
+        rows[(row * SIDE + i) * 3 + c] = Math.floor(sum + 0.5);  // as Pillow rounds, here too
       }
     });
   }
@@ -178,7 +178,7 @@ export function resized(rgba, side) {
     for (let place = 0; place < SIDE * 3; place++) {
       let sum = 0;
       for (let k = 0; k < weights.length; k++) sum += weights[k] * rows[(start + k) * SIDE * 3 + place];
-      result[i * SIDE * 3 + place] = sum;
+      result[i * SIDE * 3 + place] = Math.floor(sum + 0.5);
     }
   });
   return new Uint8Array(result.buffer);

@@ -28,7 +28,7 @@
 #
 # **You need** `compile` and `fit` from `03_custom_cnns`, fine-tuning from `05_finetune`, and the
 # pipelines of `06_augment`. The [glossary](../docs/glossary.md) has the words.
-# **Time** on two cores: about two minutes of computing, an hour of reading, an hour for the exercises
+# **Time** on two cores: about a minute of computing, an hour of reading, an hour for the exercises
 # before the last one, which is open.
 
 # %% tags=["nbval-ignore-output"]

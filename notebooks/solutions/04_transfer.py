@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Solutions to 4 · What ImageNet already knows
 #
-# Try first: the exercises stand at the end of [04_transfer](../04_transfer.ipynb). The cells below do again what the
-# exercises need of the lesson.
+# Try first: the exercises stand at the end of [04_transfer](../04_transfer.ipynb). The cells below
+# do again what the exercises need of the lesson.
 
 # %% tags=["nbval-ignore-output"]
 import keras
@@ -62,8 +62,8 @@ is_middle = [
 early = keras.Model(backbone.input, is_middle[-1].output)
 
 # %% [markdown]
-# **Exercise 04.1** · *Predict before you run.* The report also tried a dense layer of 128 units between features and
-# output. How many weights, biases included, has such a head?
+# **Exercise 04.1** · *Predict before you run.* The report also tried a dense layer of 128 units
+# between features and output. How many weights, biases included, has such a head?
 
 # %% tags=["nbval-ignore-output"]
 answer = (width + 1) * 128 + (128 + 1) * class_count
@@ -73,11 +73,12 @@ print(
 check("04.1", answer, width=width, class_count=class_count)
 
 # %% [markdown]
-# **Exercise 04.2** · How many training images does a probe need? Train it on the first 50, 100, 200 and 400 rows of
-# `order`, and give its four accuracies on `judge`.
+# **Exercise 04.2** · How many training images does a probe need? Train it on the first 50, 100, 200
+# and 400 rows of `order`, and give its four accuracies on `judge`.
 #
-# It is still rising at the end: a probe with so many features can use more images than these. Each doubling
-# costs twice the labels, and what it adds varies, since one draw of 50 images differs from another.
+# It is still rising at the end: a probe with so many features can use more images than these. Each
+# doubling costs twice the labels, and what it adds varies, since one draw of 50 images differs from
+# another.
 
 # %% tags=["nbval-ignore-output"]
 order = np.random.default_rng(0).permutation(len(few))
@@ -98,11 +99,12 @@ check(
 )
 
 # %% [markdown]
-# **Exercise 04.3** · Pool the maps of the cut backbone `early` for the images of `judge`. Then probe them: are the late
-# layers needed?
+# **Exercise 04.3** · Pool the maps of the cut backbone `early` for the images of `judge`. Then
+# probe them: are the late layers needed?
 #
-# Compare the two numbers below. If early features do as well as the last ones, with a fraction of the network
-# and of the features, then the late layers, made for ImageNet's things, are not needed for cells.
+# Compare the two numbers below. If early features do as well as the last ones, with a fraction of
+# the network and of the features, then the late layers, made for ImageNet's things, are not needed
+# for cells.
 
 # %% tags=["nbval-ignore-output"]
 answer = pooled_features(early, judge.images)
@@ -112,8 +114,8 @@ print(f"{width} last features: {(plain_probe.predict(judge_features) == judge.la
 check("04.3", answer, early=early, judge=judge)
 
 # %% [markdown]
-# **Exercise 04.4** · Of the `judge` images that the ImageNet probe gets right, which fraction does it get wrong when
-# their channels are reversed? Does anything warn you?
+# **Exercise 04.4** · Of the `judge` images that the ImageNet probe gets right, which fraction does
+# it get wrong when their channels are reversed? Does anything warn you?
 #
 # Nothing does: the images have the correct shape, type and range.
 
@@ -128,11 +130,11 @@ print(
 check("04.4", answer, backbone=backbone, probe=plain_probe, judge=judge)
 
 # %% [markdown]
-# **Exercise 04.5** · Is MobileNetV3-Small better at the operations that shifted validation lacks? Give the mean
-# difference to Lite0 over the three seeds, in points, on `"shifted_test_unseen"`.
+# **Exercise 04.5** · Is MobileNetV3-Small better at the operations that shifted validation lacks?
+# Give the mean difference to Lite0 over the three seeds, in points, on `"shifted_test_unseen"`.
 #
-# Yes, but it is ahead on the others too, so the new operations alone don't explain what the rule missed: chance in the
-# choice of images, on either set, is the rest.
+# Yes, but it is ahead on the others too, so the new operations alone don't explain what the rule
+# missed: chance in the choice of images, on either set, is the rest.
 
 # %%
 recorded = records.published()
@@ -144,11 +146,12 @@ for part in ("shifted_test_seen", "shifted_test_unseen"):
 check("04.5", answer, recorded=recorded)
 
 # %% [markdown]
-# **Exercise 04.6** · Features that survive: make predictions for `altered` that are at least 2 points more accurate than
-# the plain probe's.
+# **Exercise 04.6** · Features that survive: make predictions for `altered` that are at least 2
+# points more accurate than the plain probe's.
 #
-# The probe has only seen clean features, so it leans on some that an altered image does not keep. We add copies of `few`
-# with random brightness, colour, noise and blur, and let it find out which ones last. The backbone learns nothing.
+# The probe has only seen clean features, so it leans on some that an altered image does not keep.
+# We add copies of `few` with random brightness, colour, noise and blur, and let it find out which
+# ones last. The backbone learns nothing.
 
 
 # %% tags=["nbval-ignore-output"]

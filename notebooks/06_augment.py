@@ -218,7 +218,7 @@ style.save(charts.dots(table, heading), "06_live", data.source)
 
 # %% [markdown]
 # Look at both numbers before you judge. Augmented images are harder, so after equally few epochs the
-# network has learned less from them: on *clean* images it falls behind, and in a training as short as
+# network has learned less from them: on *clean* images it tends to fall behind, and in a training as short as
 # this one it may gain nothing under shift either. **Augmentation is paid for in training time.** Whoever
 # tries it for eight epochs and looks at clean validation throws it away. The
 # [shifted validation](../docs/glossary.md#shifted-sets) set holds other photographs after two to four

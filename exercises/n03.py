@@ -12,26 +12,6 @@ _WEIGHTS, _LOSS = 0.5, 0.02
 
 @exercise(
     "03.1",
-    "Equal probabilities of C classes are 1 / C each. The loss is minus the (natural) logarithm of "
-    "the one given to the true class.",
-)
-def untrained_loss(answer: object, class_count: int) -> str | None:
-    """Expect minus the logarithm of one equal probability."""
-    mistakes = {
-        "That is the probability; the loss is minus its logarithm.": 1 / class_count,
-        "That is the logarithm to base 2: Keras and NumPy's np.log use the natural one.": np.log2(
-            class_count
-        ),
-        "That is the logarithm to base 10: Keras and NumPy's np.log use the natural one.": np.log10(
-            class_count
-        ),
-        "That is the number of classes; take the logarithm of a probability.": class_count,
-    }
-    return compare.number(answer, np.log(class_count), 0.01, mistakes)
-
-
-@exercise(
-    "03.2",
     "How many numbers does the last map have after its pooling? Each class has a weight for every "
     "one of them, and one bias.",
 )
@@ -52,7 +32,7 @@ def flattened_weights(answer: object, class_count: int) -> str | None:
 
 
 @exercise(
-    "03.3",
+    "03.2",
     "At (row, column) the answer is the sum of image[row : row + h, column : column + w] * kernel. "
     "There are H - h + 1 rows of such places and W - w + 1 columns.",
 )
@@ -79,7 +59,7 @@ def convolve(answer: object) -> str | None:
 
 
 @exercise(
-    "03.4",
+    "03.3",
     "It stops after the first epoch whose validation loss is not lower than the lowest before it.",
 )
 def patience_of_one(answer: object, history: dict[str, list[float]]) -> str | None:
@@ -116,7 +96,7 @@ def patience_of_one(answer: object, history: dict[str, list[float]]) -> str | No
 
 
 @exercise(
-    "03.5",
+    "03.4",
     "np.rot90(images, axes=(1, 2)) turns each image; the largest of `network.predict`'s logits is "
     "the class. Compare the two predictions with each other; the labels don't matter.",
 )
@@ -130,17 +110,19 @@ def quarter_turn(answer: object, network: object, images: np.ndarray) -> str | N
     expected = (before == predicted(np.rot90(images, axes=(1, 2)))).mean()
     mirrored = (before == predicted(images[:, :, ::-1])).mean()
     half = (before == predicted(np.rot90(images, 2, axes=(1, 2)))).mean()
+    clockwise = (before == predicted(np.rot90(images, -1, axes=(1, 2)))).mean()
     mistakes = {
         "That is the fraction that changes: the other one is asked for.": 1 - expected,
         "That number belongs to mirrored images, not to turned ones.": mirrored,
         "That number belongs to a half turn.": half,
+        "That turn goes clockwise, and np.rot90 goes the other way.": clockwise,
     }
     tolerance = 0.5 / len(images)
     others = {text: v for text, v in mistakes.items() if abs(v - expected) > tolerance}
     return compare.number(answer, expected, tolerance, others)
 
 
-@exercise("03.6", "Solve 1.96 * sqrt(p * (1 - p) / N) = 0.01 for N, with p = 0.94.")
+@exercise("03.5", "Solve 1.96 * sqrt(p * (1 - p) / N) = 0.01 for N, with p = 0.94.")
 def images_needed(answer: object) -> str | None:
     """Expect the number of images for an interval of one point to either side, within 10."""
     needed = 1.96**2 * 0.94 * 0.06
@@ -151,13 +133,16 @@ def images_needed(answer: object) -> str | None:
         "The reach is 1 point, a fraction of 0.01, not 1 or 0.1.": needed / 0.1**2,
         "That is one standard error: the interval reaches 1.96 of them.": 0.94 * 0.06 / 0.01**2,
         "That is for an accuracy of 50 %: put in p = 0.94.": 1.96**2 * 0.25 / 0.01**2,
+        "That takes 2 for 1.96: a rule of thumb, but the formula is asked for.": (
+            2**2 * 0.94 * 0.06 / 0.01**2
+        ),
         "The square is missing: N stands below a root.": 1.96 * np.sqrt(0.94 * 0.06) / 0.01,
     }
     return compare.number(answer, needed / 0.01**2, 10, mistakes)
 
 
 @exercise(
-    "03.7",
+    "03.6",
     "Where are CNN 1's weights? One more convolution with pooling before Flatten leaves the dense "
     "layer a quarter of its places.",
 )

@@ -24,10 +24,9 @@
 # - say how sure you are of a result: interval, paired difference, seed, multiplicity,
 # - and choose between two networks that were trained on all images.
 #
-# **You need** nothing from the notebooks before: the images are cleaned and split by the helpers, as
-# `01_inspect` and `02_clean` show step by step.
-# **Time**: on two cores about a minute of computing; an hour to read and try, and another for the
-# exercises.
+# **You need** nothing from the notebooks before: the images are cleaned and split by the helpers,
+# as `01_inspect` and `02_clean` show step by step. **Time**: on two cores about a minute of
+# computing; an hour to read and try, and another for the exercises.
 
 # %% tags=["nbval-ignore-output"]
 COURSE = "https://github.com/blood-cells-course/blood-cells-course"
@@ -47,7 +46,7 @@ import pandas as pd
 from keras import layers
 
 # %% tags=["nbval-ignore-output"]
-from exercises import check
+from exercises import check, hint  # noqa: F401
 from helpers.data.sets import load_course_data
 from helpers.evaluation import metrics, records
 from helpers.figures import charts, style
@@ -60,17 +59,17 @@ class_count = len(data.class_names)
 # ## The images, by role
 #
 # Every image has one *role*. A network learns from *train*. *Validation* decides when a training
-# stops and which of several networks is taken. *Test* images decide nothing: they report how good the
-# network is that was taken.
+# stops and which of several networks is taken. *Test* images decide nothing: they report how good
+# the network is that was taken.
 #
-# Two more sets are [shifted](../docs/glossary.md#shifted-sets): such photographs after rotations, colour
-# changes, blur, noise and patches, several at once. They imitate the private test of the
+# Two more sets are [shifted](../docs/glossary.md#shifted-sets): such photographs after rotations,
+# colour changes, blur, noise and patches, several at once. They imitate the private test of the
 # [competition](../docs/glossary.md#competition) for which the
-# [homework](../docs/glossary.md#homework) was done: nobody outside has seen its images, but those who
-# took part report that they were heavily altered. The
-# [second acquisition](../docs/glossary.md#second-acquisition) are photographs with another background
-# colour, by which `01_inspect` finds them, probably taken on another occasion: a change that the course
-# did not design. No network of the course is trained on them.
+# [homework](../docs/glossary.md#homework) was done: nobody outside has seen its images, but those
+# who took part report that they were heavily altered. The [second
+# acquisition](../docs/glossary.md#second-acquisition) are photographs with another background
+# colour, by which `01_inspect` finds them, probably taken on another occasion: a change that the
+# course did not design. No network of the course is trained on them.
 
 # %% tags=["nbval-ignore-output"]
 pd.Series({name: len(images) for name, images in data.sets.items()}, name="images").to_frame()
@@ -87,18 +86,19 @@ pd.Series({name: len(images) for name, images in data.sets.items()}, name="image
 # | of them: train, validation, second acquisition | 10,462 + 1,161 + 320 |
 # | photographs outside the homework: test, reserved for shift, second acquisition | 1,663 + 1,664 + 88 |
 #
-# This notebook does not read that file: the helpers repeat the steps of `02_clean` in memory, so that each
-# notebook runs alone, and get the same 11,943 images. A first run (the *quick*
+# This notebook does not read that file: the helpers repeat the steps of `02_clean` in memory, so
+# that each notebook runs alone, and get the same 11,943 images. A first run (the *quick*
 # [profile](../docs/glossary.md#profile)) takes a part of each set, the same in every run.
 
 # %% [markdown]
 # ## A convolution by hand
 #
-# What does a network do with an image? It slides small *filters* over it. A filter is a little square
-# of weights. At each place it is multiplied, number by number, with the pixels below it, and the
-# products are added up. The sum is large where the pixels look like the filter.
+# What does a network do with an image? It slides small *filters* over it. A filter is a little
+# square of weights. At each place it is multiplied, number by number, with the pixels below it, and
+# the products are added up. The sum is large where the pixels look like the filter.
 #
-# We take one cell, in grey, and a filter of 3 × 3 weights: negative at its left, positive at its right.
+# We take one cell, in grey, and a filter of 3 × 3 weights: negative at its left, positive at its
+# right.
 
 # %% tags=["nbval-ignore-output"]
 cell = data["validation"].images[0]
@@ -112,8 +112,8 @@ print("the filter's answer here:", (patch * edge).sum().round(3))
 # **Predict before you run:** what is the answer where all nine pixels are equal? And where a bright
 # background begins to the right of a dark nucleus?
 #
-# (Zero: the nine weights add up to zero. And a large positive number.) Sliding means: the same at every
-# place. A 3 × 3 filter fits into 96 × 96 pixels at 94 × 94 places.
+# (Zero: the nine weights add up to zero. And a large positive number.) Sliding means: the same at
+# every place. A 3 × 3 filter fits into 96 × 96 pixels at 94 × 94 places.
 
 # %%
 answers = np.zeros((94, 94))
@@ -123,9 +123,9 @@ for row in range(94):
 
 # %% [markdown]
 # Two more steps follow a convolution in most networks. *ReLU* replaces negative numbers by zero:
-# without such a bend between them, two convolutions in a row could be replaced by one. *Max pooling*
-# keeps the largest number of each 2 × 2 square, which halves width and height: where exactly the edge
-# lay no longer matters so much.
+# without such a bend between them, two convolutions in a row could be replaced by one. *Max
+# pooling* keeps the largest number of each 2 × 2 square, which halves width and height: where
+# exactly the edge lay no longer matters so much.
 
 # %%
 positive = np.maximum(answers, 0)
@@ -143,9 +143,9 @@ figure.suptitle("The filter answers (yellow) where dark turns to bright from lef
 style.save(figure, "03_convolution", data.source)
 
 # %% [markdown]
-# Keras has this as a layer. We give `Conv2D` one filter, put our nine weights into it, and compare one
-# place. A layer wants a *batch* of images with channels, here one image with one channel:
-# `(1, 96, 96, 1)`.
+# Keras has this as a layer. We give `Conv2D` one filter, put our nine weights into it, and compare
+# one place. A layer wants a *batch* of images with channels, here one image with one channel: `(1,
+# 96, 96, 1)`.
 
 # %% tags=["nbval-ignore-output"]
 convolution = layers.Conv2D(filters=1, kernel_size=3, use_bias=False)
@@ -153,22 +153,22 @@ convolution.build((None, 96, 96, 1))
 convolution.set_weights([edge.reshape(3, 3, 1, 1)])
 by_keras = convolution(grey.reshape(1, 96, 96, 1).astype("float32"))
 print("by hand: ", answers[40, 40].round(4))
-print("by Keras:", float(by_keras[0, 40, 40, 0]))
+print("by Keras:", round(float(by_keras[0, 40, 40, 0]), 4))
 
 # %% [markdown]
-# So a convolution layer holds nothing but such filters, and training finds their weights. Nobody draws
-# an edge filter: if edges help to tell the classes apart, training makes one.
+# So a convolution layer holds nothing but such filters, and training finds their weights. Nobody
+# draws an edge filter: if edges help to tell the classes apart, training makes one.
 #
 # A colour image has three channels, so a filter has 3 × 3 × 3 weights, and Keras adds one number to
-# its answer, the *bias*. A layer with 32 filters gives 32 maps, and in the next layer a filter looks at
-# all 32 of them.
+# its answer, the *bias*. A layer with 32 filters gives 32 maps, and in the next layer a filter
+# looks at all 32 of them.
 #
 # ## The first network: two convolutions
 #
-# The [homework report](../docs/glossary.md#homework-report) is the four pages of a student team whose
-# steps this course follows. Its first network ("CNN 1" here) has two convolutions with 32 and 64
-# filters, each with ReLU and 2 × 2 max pooling, and then a dense layer. The report leaves open the size
-# of the filters and whether the dense layer is the last: we take 3 × 3, and yes.
+# The [homework report](../docs/glossary.md#homework-report) is the four pages of a student team
+# whose steps this course follows. Its first network ("CNN 1" here) has two convolutions with 32 and
+# 64 filters, each with ReLU and 2 × 2 max pooling, and then a dense layer. The report leaves open
+# the size of the filters and whether the dense layer is the last: we take 3 × 3, and yes.
 
 
 # %%
@@ -194,8 +194,8 @@ def small_cnn():
 # numbers that are left. `Dense` gives one number per class, a weighted sum of that row, called the
 # class's *logit*: the largest one is the network's answer.
 #
-# How many weights is that? By hand: a filter's weights and its bias, times the number of filters. After
-# two poolings the maps are 24 × 24, so the row has 24 × 24 × 64 numbers.
+# How many weights is that? By hand: a filter's weights and its bias, times the number of filters.
+# After two poolings the maps are 24 × 24, so the row has 24 × 24 × 64 numbers.
 
 # %%
 small = small_cnn()
@@ -216,10 +216,10 @@ print(f"in the dense layer: {by_keras[-1] / small.count_params():.0%} of {small.
 #
 # ## The second network: like VGG
 #
-# The report's second network ("CNN 2") stacks five convolutions with 64, 128, 256, 512 and 512 filters,
-# in the manner of VGG (Simonyan & Zisserman 2015, table 1). In the place of `Flatten` it averages each
-# of the last maps to one number, *global average pooling*: is there such a thing anywhere, rather than
-# where.
+# The report's second network ("CNN 2") stacks five convolutions with 64, 128, 256, 512 and 512
+# filters, in the manner of VGG (Simonyan & Zisserman 2015, table 1). In the place of `Flatten` it
+# averages each of the last maps to one number, *global average pooling*: is there such a thing
+# anywhere, rather than where.
 
 
 # %%
@@ -245,15 +245,15 @@ pd.DataFrame({"by hand": by_hand, "Keras": by_keras})
 print(f"in the dense layer: {by_keras[-1] / vgg.count_params():.1%} of {vgg.count_params():,}")
 
 # %% [markdown]
-# Twelve times as many weights, and now they sit in the convolutions, where each filter is used at every
-# place of the image.
+# Twelve times as many weights, and now they sit in the convolutions, where each filter is used at
+# every place of the image.
 #
 # ## Softmax and cross-entropy
 #
 # Logits can be any numbers. *Softmax* makes probabilities of them: it takes the exponential of each
-# (all become positive) and divides by their sum (they add up to 1). The *cross-entropy* of an image is
-# minus the logarithm of the probability that the network gave to the true class. That is the *loss*:
-# training changes the weights so that its mean over the images gets smaller.
+# (all become positive) and divides by their sum (they add up to 1). The *cross-entropy* of an image
+# is minus the logarithm of the probability that the network gave to the true class. That is the
+# *loss*: training changes the weights so that its mean over the images gets smaller.
 
 
 # %%
@@ -270,16 +270,17 @@ def cross_entropy(logits, labels):
 
 
 # %% [markdown]
-# (Subtracting the largest logit changes no probability, and no exponential can overflow.) How bad is
-# which probability?
+# (Subtracting the largest logit changes no probability, and no exponential can overflow.) How bad
+# is which probability?
 
 # %%
 probability = np.array([1.0, 0.9, 0.5, 0.125, 0.01])
 pd.DataFrame({"of the true class": probability, "loss": np.log(1 / probability).round(3)})
 
 # %% [markdown]
-# Being sure and correct costs nothing. Being sure and wrong costs more and more, without end: this is
-# what makes the loss a stricter judge than the accuracy, which only asks which logit is the largest.
+# **Being sure and correct costs nothing; being sure and wrong costs more and more, without end.**
+# This is what makes the loss a stricter judge than the accuracy, which only asks which logit is the
+# largest.
 #
 # An untrained network knows nothing, so it should give each class about the same probability.
 # **Predict:** what is its loss then? Keras computes the same number from the same logits
@@ -290,7 +291,7 @@ few = data.train_subset(600)
 logits = small.predict(few.images[:100], verbose=0)
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 print("by hand:             ", cross_entropy(logits, few.labels[:100]).round(4))
-print("by Keras:            ", float(loss(few.labels[:100], logits)))
+print("by Keras:            ", round(float(loss(few.labels[:100], logits)), 4))
 print("log of the classes:  ", np.log(class_count).round(4))
 
 # %% [markdown]
@@ -306,19 +307,20 @@ print(f"loss with Rescaling:    {float(loss(few.labels[:100], logits)):7.2f}")
 print(f"loss without Rescaling: {float(loss(few.labels[:100], unscaled)):7.2f}")
 
 # %% [markdown]
-# One could divide by 255 outside. Then everybody who uses the network has to know it: the lecturer's
-# script, the phone, you in a year. Inside the network it can't be forgotten. `04_transfer` shows what
-# happens when it is: no error, no warning, and a ruined accuracy.
+# One could divide by 255 outside. Then everybody who uses the network has to know it: the
+# lecturer's script, the phone, you in a year. Inside the network it can't be forgotten.
+# `04_transfer` shows what happens when it is: no error, no warning, and a ruined accuracy.
 #
 # ## Compile and fit
 #
 # Training goes in *steps*. A step takes a *batch* of images, computes the loss, and finds for each
-# weight in which direction the loss falls (the *gradient*). The *optimizer* moves all weights a little
-# that way; how far is the *learning rate*. An *epoch* is as many steps as it takes to see every
-# training image once. The report used Adam with a learning rate of 0.001, and so do we; its batches had
-# 128 images, ours 16, since we train on few images and want enough steps.
+# weight in which direction the loss falls (the *gradient*). The *optimizer* moves all weights a
+# little that way; how far is the *learning rate*. An *epoch* is as many steps as it takes to see
+# every training image once. The report used Adam with a learning rate of 0.001, and so do we; its
+# batches had 128 images, ours 16, since we train on few images and want enough steps.
 #
-# `set_random_seed` makes the run repeatable: it fixes the first weights and the order of the images.
+# `set_random_seed` makes the run repeatable: it fixes the first weights and the order of the
+# images.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -331,9 +333,9 @@ network.compile(
 )
 
 # %% [markdown]
-# For how many epochs? We don't know, so we let the validation images decide. *Early stopping* ends the
-# training when the validation loss has not fallen for five epochs (its *patience*), and puts back the
-# weights of the best epoch. The epochs given to `fit` are only a limit.
+# For how many epochs? We don't know, so we let the validation images decide. *Early stopping* ends
+# the training when the validation loss has not fallen for five epochs (its *patience*), and puts
+# back the weights of the best epoch. The epochs given to `fit` are only a limit.
 
 # %% tags=["nbval-ignore-output"]
 stop = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
@@ -365,24 +367,26 @@ curves.loc[sorted({1, best, len(curves)})].round(3)
 # %% [markdown]
 # Read them from left to right, each time training against validation.
 #
-# - *Left of the best epoch* both losses fall. A network stopped here **underfits**: it is bad even on
-#   the images it was trained with, and more epochs (or more filters) help.
-# - *Right of it* the training loss goes on falling and the validation loss does not: the network now
-#   learns what distinguishes these training images, not what distinguishes the classes. It **overfits**.
-#   More images, or images that vary (`06_augment`), help; more epochs don't.
-# - The *gap* between the two at the best epoch is what this network loses on images it has not seen.
-# - Accuracy and loss need not agree. Past the best epoch the accuracy often stays while the loss climbs:
-#   the network is as often wrong as before, but surer of it.
+# - *Left of the best epoch* both losses fall. A network stopped here **underfits**: it is bad even
+#   on the images it was trained with, and more epochs (or more filters) help.
+# - *Right of it* the training loss goes on falling and the validation loss does not: the network
+#   now learns what distinguishes these training images, not what distinguishes the classes. It
+#   **overfits**. More images, or images that vary (`06_augment`), help; more epochs don't.
+# - The *gap* between the two at the best epoch is what this network loses on images it has not
+#   seen.
+# - Accuracy and loss need not agree. Past the best epoch the accuracy often stays while the loss
+#   climbs: the network is as often wrong as before, but surer of it.
 #
 # So training accuracy isn't useless: if it is low, the network underfits. Only, a high one is no
 # promise.
 #
 # ### Why training looks worse than validation at first
 #
-# In the first epochs most trainings do *worse* on the images they learn from: a higher loss, a lower
-# accuracy. Is validation easier? No: Keras measures training *during* the epoch, while the weights still
-# move, and averages over all its batches, of which the first met an untrained network. It measures
-# validation after the epoch. We train one epoch anew and measure the same images both ways.
+# In the first epochs most trainings do *worse* on the images they learn from: a higher loss, a
+# lower accuracy. Is validation easier? No: Keras measures training *during* the epoch, while the
+# weights still move, and averages over all its batches, of which the first met an untrained
+# network. It measures validation after the epoch. We train one epoch anew and measure the same
+# images both ways.
 
 # %% tags=["nbval-ignore-output"]
 keras.utils.set_random_seed(0)
@@ -400,8 +404,8 @@ pd.DataFrame(measured, index=["training loss", "training accuracy"]).T.round(3)
 # ## What training accuracy is worth
 #
 # The report noticed a training accuracy of 1.00 in its second network. How good is that? Take 64
-# training images and shuffle their labels: now there is nothing to learn. A network that still reaches
-# a high accuracy has learned them by heart (Zhang et al. 2017, section 2).
+# training images and shuffle their labels: now there is nothing to learn. A network that still
+# reaches a high accuracy has learned them by heart (Zhang et al. 2017, section 2).
 
 # %% tags=["nbval-ignore-output"]
 by_heart = data.train_subset(64)
@@ -421,16 +425,16 @@ unseen = memory.evaluate(data["validation"].images, data["validation"].labels, v
 print(f"true labels of its 64 images: {seen:.0%}; validation images: {unseen:.0%}")
 
 # %% [markdown]
-# **A training accuracy of 100 % does not even show that there was something to understand.** Only images
-# that the network has not seen can show that.
+# **A training accuracy of 100 % does not even show that there was something to understand.** Only
+# images that the network has not seen can show that.
 #
 # ## The same with all images, remembered
 #
 # `result(experiment, data)` in `helpers.training.run` does exactly this (build, compile, fit, stop
-# early) with all 10,462 training images and batches of 128, remembers what came out, and ran for the
-# minutes below. From here on we read its [records](../docs/glossary.md#records), which travel with the
-# course: they are of photographs, whatever images you have. `python -m helpers train run small_cnn`
-# makes your own.
+# early) with all 10,462 training images and batches of 128, remembers what came out, and ran for
+# the minutes below. From here on we read its [records](../docs/glossary.md#records), which travel
+# with the course: they are of photographs, whatever images you have. `python -m helpers train run
+# small_cnn` makes your own.
 
 # %%
 recorded = records.published()
@@ -444,19 +448,19 @@ table[["train_images", "epochs", "best_epoch", "stopped_by", "minutes"]]
 # %% [markdown]
 # CNN 1 was trained three times: another *seed* means other first weights and another order of the
 # images, hence another network. CNN 2 was trained once, and not to its end: our limit of 15 epochs
-# stopped it ("epochs"), not its patience. **It is undertrained**, so the report's training accuracy of
-# 1.00 is not reached here, and what we find of CNN 2 is found of this one training.
+# stopped it ("epochs"), not its patience. **It is undertrained**, so the report's training accuracy
+# of 1.00 is not reached here, and what we find of CNN 2 is found of this one training.
 #
 # ## How sure are we?
 #
 # Four words, defined once for the whole course. All four answer: would it come out the same again?
 #
 # **Interval: other images.** An accuracy is measured on N images; with N others it would come out a
-# little differently. A *95 % interval* is made so that, over many such draws, 95 in 100 of the intervals
-# hold the accuracy on *all* images of this kind. For N images and accuracy p it reaches about
-# 1.96 · √(p (1 − p) / N) to either side. The course takes Wilson's interval (1927), which also stays
-# between 0 and 100 % near the ends. "Of this kind" matters: cells of the same people, stain and
-# microscope. For another hospital the interval says nothing.
+# little differently. A *95 % interval* is made so that, over many such draws, 95 in 100 of the
+# intervals hold the accuracy on *all* images of this kind. For N images and accuracy p it reaches
+# about 1.96 · √(p (1 − p) / N) to either side. The course takes Wilson's interval (1927), which
+# also stays between 0 and 100 % near the ends. "Of this kind" matters: cells of the same people,
+# stain and microscope. For another hospital the interval says nothing.
 
 # %%
 accuracy = recorded.estimate("small_cnn", "validation")
@@ -467,12 +471,12 @@ print(f"by the formula: {accuracy.value - reach:.1%} to {accuracy.value + reach:
 # %% [markdown]
 # **Paired difference: the same images for both.** To compare two networks, don't look whether their
 # intervals overlap. Both were measured on the *same* images, and an image that is hard for one is
-# mostly hard for the other. Subtract image by image first: what both get right or both get wrong is 0
-# and adds no noise.
+# mostly hard for the other. Subtract image by image first: what both get right or both get wrong is
+# 0 and adds no noise.
 #
 # **Seed: another training.** If we mean the two *designs*, rather than two files with weights, then
-# another seed is another draw as well. We average over the seeds of each design, image by image, and add
-# the variance of the seeds' accuracies to that of the images.
+# another seed is another draw as well. We average over the seeds of each design, image by image,
+# and add the variance of the seeds' accuracies to that of the images.
 
 
 # %%
@@ -491,18 +495,18 @@ def difference(first, second):
 
 
 # %% [markdown]
-# (With three seeds the 1.96 is too small, since a variance from three numbers is itself a rough guess:
-# read such an interval as the least that we don't know.)
+# (With three seeds the 1.96 is too small, since a variance from three numbers is itself a rough
+# guess: read such an interval as the least that we don't know.)
 #
 # **Multiplicity: many questions.** Of twenty comparisons in which nothing is different, about one
-# interval misses zero by chance. So a single surprising result among many is no finding. Either fix the
-# one question beforehand, or ask for more: Holm (1979) multiplies the smallest p-value by the number of
-# tests, the next by one less, and so on.
+# interval misses zero by chance. So a single surprising result among many is no finding. Either fix
+# the one question beforehand, or ask for more: Holm (1979) multiplies the smallest p-value by the
+# number of tests, the next by one less, and so on.
 #
-# And two rules of language. An interval of a difference that holds zero means *not told apart*, never
-# *equal*: with more images the difference may show. And *McNemar's test* (1947), which asks whether the
-# images that only one of two networks gets right split evenly, speaks of two trained networks, not of
-# two designs, because it knows no seeds.
+# And two rules of language. An interval of a difference that holds zero means *not told apart*,
+# never *equal*: with more images the difference may show. And *McNemar's test* (1947), which asks
+# whether the images that only one of two networks gets right split evenly, speaks of two trained
+# networks, not of two designs, because it knows no seeds.
 
 # %% [markdown]
 # ## Which of the two would you hand in?
@@ -534,15 +538,15 @@ pd.DataFrame(
 ).round(1)
 
 # %% [markdown]
-# Read a column: CNN 2 minus CNN 1 in points, and the interval. On clean validation images CNN 2 is 1.7
-# points better, on shifted ones 5.1 points worse, and neither interval holds zero.
+# Read a column: CNN 2 minus CNN 1 in points, and the interval. On clean validation images CNN 2 is
+# 1.7 points better, on shifted ones 5.1 points worse, and neither interval holds zero.
 #
-# **Hand in CNN 1.** The private test is known to be altered, so shifted validation is the judge that
-# resembles it; and the clean gain is a third of the shifted loss. What we may not say: that the *design*
-# of CNN 2 is worse under shift. It is one training, cut short. If the choice mattered, we would train it
-# to its end, with three seeds, before we threw it away. And neither is good: both lose at least half of their
-# accuracy when the images change. The report saw the same from the other side: its networks looked fine
-# at home and failed on the competition's platform, Codabench.
+# **Hand in CNN 1.** The private test is known to be altered, so shifted validation is the judge
+# that resembles it; and the clean gain is a third of the shifted loss. What we may not say: that
+# the *design* of CNN 2 is worse under shift. It is one training, cut short. If the choice mattered,
+# we would train it to its end, with three seeds, before we threw it away. And neither is good: both
+# lose at least half of their accuracy when the images change. The report saw the same from the
+# other side: its networks looked fine at home and failed on the competition's platform, Codabench.
 #
 # ## The test sets report
 #
@@ -562,10 +566,11 @@ style.save(
 )
 
 # %% [markdown]
-# Look at the three seeds of CNN 1. On test images they lie within 1.7 points. On the second acquisition
-# they reach 48, 57 and 31 %: **the same design, the same images, the same settings, and 26 points between
-# two seeds.** Nothing in the training says how the network should behave on a background colour it has
-# never met, so chance decides it. What does McNemar's test say of these three?
+# Look at the three seeds of CNN 1. On test images they lie within 1.7 points. On the second
+# acquisition they reach 48, 57 and 31 %: **the same design, the same images, the same settings, and
+# 26 points between two seeds.** Nothing in the training says how the network should behave on a
+# background colour it has never met, so chance decides it. What does McNemar's test say of these
+# three?
 
 # %%
 labels = recorded.labels("second_acquisition")
@@ -575,99 +580,98 @@ for other in (1, 2):
     print(f"seed 0 against seed {other}: p = {test.p_value:.0e}")
 
 # %% [markdown]
-# It finds "significant" differences, and rightly so: these are three different networks. As an answer to
-# "which design is better?" it would be nonsense, as there is only one design. Whoever compares designs
-# with one training each can find anything. Keep this picture in mind when you read a table of accuracies
-# without seeds.
+# It finds "significant" differences, and rightly so: these are three different networks. As an
+# answer to "which design is better?" it would be nonsense, as there is only one design. Whoever
+# compares designs with one training each can find anything. Keep this picture in mind when you read
+# a table of accuracies without seeds.
 #
 # ## Recap
 #
 # **In this notebook you have**
 #
 # - computed a convolution, ReLU and max pooling by hand, and got the same number from `Conv2D`,
-# - written two networks with `keras.Sequential` and counted their weights: in one dense layer, or in the
-#   convolutions,
-# - written softmax and cross-entropy, and seen why an untrained network's loss is the logarithm of the
-#   number of classes,
-# - compiled and trained a network with early stopping, and told under- from overfitting by its curves,
+# - written two networks with `keras.Sequential` and counted their weights: in one dense layer, or
+#   in the convolutions,
+# - written softmax and cross-entropy, and seen why an untrained network's loss is the logarithm of
+#   the number of classes,
+# - compiled and trained a network with early stopping, and told under- from overfitting by its
+#   curves,
 # - taught a network random labels by heart,
 # - met interval, paired difference, seed and multiplicity,
 # - and chosen CNN 1, on shifted validation, knowing that another seed of it may do far worse.
 #
-# Five questions to see whether it stuck: [quiz](../docs/quiz/03.md). Next, `04_transfer` starts from
-# networks that have already seen a million photographs.
+# Five questions to see whether it stuck: [quiz](../docs/quiz/03.md). Next, `04_transfer` starts
+# from networks that have already seen a million photographs.
 #
 # ## Exercises
 #
-# Replace the three dots and run the cell. `hint("03.1")` (`from exercises import hint`) helps; solutions are in `solutions/`.
+# Replace the three dots by your answer and run the cell. `hint("03.1")` gives a hint; solutions are
+# in `solutions/`.
 #
-# **Exercise 03.1** (2 minutes) · *Predict before you run.* What is the loss of a network that gives every
-# one of `class_count` classes the same probability?
+# **Exercise 03.1** (5 minutes) · *Predict before you run.* How many weights, biases included, would
+# CNN 2's dense layer have if `Flatten` stood in the place of global average pooling?
+# `vgg.summary()` shows the shape of the last map.
 
 # %% tags=["nbval-ignore-output"]
 answer = ...
 check("03.1", answer, class_count=class_count)
 
 # %% [markdown]
-# **Exercise 03.2** (5 minutes) · How many weights, biases included, would CNN 2's dense layer have if
-# `Flatten` stood in the place of global average pooling? `vgg.summary()` shows the shape of the last map.
-
-# %% tags=["nbval-ignore-output"]
-answer = ...
-check("03.2", answer, class_count=class_count)
-
-# %% [markdown]
-# **Exercise 03.3** (10 minutes) · Write `convolve(image, kernel)` for any grey image (H, W) and any
+# **Exercise 03.2** (10 minutes) · Write `convolve(image, kernel)` for any grey image (H, W) and any
 # kernel (h, w), without padding. Hand over the function itself.
 
 # %% tags=["nbval-ignore-output"]
 answer = ...
-check("03.3", answer)
+check("03.2", answer)
 
 # %% [markdown]
-# **Exercise 03.4** (5 minutes) · Early stopping watched `history["val_loss"]`. After which epoch,
-# counted from 1, would it have stopped with a patience of 1? That is the last epoch trained, not the best.
+# **Exercise 03.3** (5 minutes) · Early stopping watched `history["val_loss"]`. After which epoch,
+# counted from 1, would it have stopped with a patience of 1? That is the last epoch trained, not
+# the best.
 
 # %% tags=["nbval-ignore-output"]
 answer = ...
-check("03.4", answer, history=history)
+check("03.3", answer, history=history)
 
 # %% [markdown]
-# **Exercise 03.5** (10 minutes) · A rotated cell is the same cell. For which fraction of the validation
-# images does `network` predict the same class after a quarter turn (`np.rot90`)? Predict before you run.
+# **Exercise 03.4** (10 minutes) · A rotated cell is the same cell. For which fraction of the
+# validation images does `network` predict the same class after a quarter turn (`np.rot90`)? Predict
+# before you run.
 
 # %% tags=["nbval-ignore-output"]
 answer = ...
-check("03.5", answer, network=network, images=data["validation"].images)
+check("03.4", answer, network=network, images=data["validation"].images)
 
 # %% [markdown]
-# **Exercise 03.6** (10 minutes) · A network reaches 94 %. How many test images does it take for the 95 %
-# interval to reach 1 percentage point to either side? Use the formula of *How sure are we?*.
+# **Exercise 03.5** (10 minutes) · A network reaches 94 %. How many test images does it take for the
+# 95 % interval to reach 1 percentage point to either side? Use the formula of *How sure are we?*.
 
 # %% tags=["nbval-ignore-output"]
 answer = ...
-check("03.6", answer)
+check("03.5", answer)
 
 # %% [markdown]
-# **Exercise 03.7** (an open task, 30 minutes or more) · Build and train a network with *at most half* of
-# CNN 1's weights that is at most 2 points less accurate on the validation images than `network`. Train
-# it on `few` too, from pixels in 0–255 to logits. Hand over the trained network.
+# **Exercise 03.6** (an open task, 30 minutes or more) · Build and train a network with *at most
+# half* of CNN 1's weights that is at most 2 points less accurate on the validation images than
+# `network`. Train it on `few` too, from pixels in 0–255 to logits. Hand over the trained network.
 
 # %% tags=["nbval-ignore-output"]
 answer = ...
-check("03.7", answer, reference=network, judge=data["validation"])
+check("03.6", answer, reference=network, judge=data["validation"])
 
 # %% [markdown]
 # ## Further reading
 #
 # - Chollet 2021, *Deep Learning with Python*, 2nd edition, chapters 3, 5 and 8.
-# - Zhang, Lipton, Li & Smola, *Dive into Deep Learning*, sections 4.1 (softmax) and 7.2 (convolutions).
+# - Zhang, Lipton, Li & Smola, *Dive into Deep Learning*, sections 4.1 (softmax) and 7.2
+#   (convolutions).
 # - Simonyan & Zisserman 2015, *Very deep convolutional networks for large-scale image recognition*,
 #   ICLR, table 1.
 # - Zhang, Bengio, Hardt, Recht & Vinyals 2017, *Understanding deep learning requires rethinking
 #   generalization*, ICLR, section 2.
-# - Wilson 1927, *Probable inference, the law of succession, and statistical inference*, JASA 22:209–212.
-# - McNemar 1947, Psychometrika 12:153–157; Holm 1979, *A simple sequentially rejective multiple test
-#   procedure*, Scandinavian Journal of Statistics 6:65–70.
-# - Bouthillier et al. 2021, *Accounting for variance in machine learning benchmarks*, MLSys, section 2:
-#   seeds as a source of variance.
+# - Wilson 1927, *Probable inference, the law of succession, and statistical inference*, JASA
+#   22:209–212.
+# - McNemar 1947, Psychometrika 12:153–157; Holm 1979, *A simple sequentially rejective multiple
+#   test procedure*, Scandinavian Journal of Statistics 6:65–70.
+# - Bouthillier et al. 2021, *Accounting for variance in machine learning benchmarks*, MLSys,
+#   section 2: seeds as a source of variance.

@@ -1,9 +1,12 @@
 """What the exercises' checks say; each notebook's own wrong answers are in test_exercises_NN.py."""
 
+import re
+
 import numpy as np
 import pytest
 
 import exercises
+from commands import notebooks
 from exercises import compare
 
 
@@ -17,6 +20,19 @@ def test_an_empty_function_is_no_answer(capsys):
 
     exercises.check("06.2", starter)
     assert "not answered yet" in capsys.readouterr().out
+
+
+def test_an_answer_that_a_check_cannot_handle_is_refused(capsys):
+    exercises.check("01.3", [[1], [1, 2]], labels=np.arange(2), is_photograph=np.ones(2, bool))
+    assert "01.3: not yet. A list of this form cannot be checked" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", notebooks.sources(), ids=lambda path: path.stem)
+def test_a_notebook_has_four_to_six_exercises_each_with_a_hint(path):
+    names = sorted(set(re.findall(r'check\(\s*"([\d.]+)"', path.read_text(encoding="utf-8"))))
+    assert 4 <= len(names) <= 6
+    assert names == [f"{path.name[:2]}.{number}" for number in range(1, len(names) + 1)]
+    assert all(exercises.find(name).hint.endswith((".", "?")) for name in names)
 
 
 def test_an_unknown_exercise_is_named():

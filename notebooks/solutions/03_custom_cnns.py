@@ -14,8 +14,9 @@
 # %% [markdown]
 # # Solutions to 3 · Build and train a network
 #
-# Try first: the exercises stand at the end of [03_custom_cnns](../03_custom_cnns.ipynb). The two cells below
-# do again what the exercises need of the lesson; the networks are the lesson's, as the helpers keep them.
+# Try first: the exercises stand at the end of [03_custom_cnns](../03_custom_cnns.ipynb). The two
+# cells below do again what the exercises need of the lesson; the networks are the lesson's, as the
+# helpers keep them.
 
 # %% tags=["nbval-ignore-output"]
 import keras
@@ -46,19 +47,8 @@ network = small_cnn(class_count)
 history = train(network)
 
 # %% [markdown]
-# **Exercise 03.1** · *Predict before you run.* What is the loss of a network that gives every one of
-# `class_count` classes the same probability?
-#
-# Each probability is 1 / class_count, and minus its logarithm is the logarithm of class_count. Whoever sees a
-# first loss far above that has forgotten to scale the input, or softmax.
-
-# %% tags=["nbval-ignore-output"]
-answer = np.log(class_count)
-check("03.1", answer, class_count=class_count)
-
-# %% [markdown]
-# **Exercise 03.2** · How many weights, biases included, would CNN 2's dense layer have if `Flatten` stood in the
-# place of global average pooling?
+# **Exercise 03.1** · How many weights, biases included, would CNN 2's dense layer have if `Flatten`
+# stood in the place of global average pooling?
 #
 # Five poolings halve 96 to 48, 24, 12, 6, 3: the last maps are 3 × 3 × 512.
 
@@ -66,11 +56,11 @@ check("03.1", answer, class_count=class_count)
 height, width, maps = vgg_like(class_count).layers[-3].output.shape[1:]
 answer = (height * width * maps + 1) * class_count
 print("flattened:", answer, "- averaged:", (maps + 1) * class_count)
-check("03.2", answer, class_count=class_count)
+check("03.1", answer, class_count=class_count)
 
 # %% [markdown]
-# **Exercise 03.3** · Write `convolve(image, kernel)` for any grey image (H, W) and any kernel (h, w), without
-# padding. Hand over the function itself.
+# **Exercise 03.2** · Write `convolve(image, kernel)` for any grey image (H, W) and any kernel (h,
+# w), without padding. Hand over the function itself.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -86,14 +76,14 @@ def convolve(image, kernel):
 
 
 answer = convolve
-check("03.3", answer)
+check("03.2", answer)
 
 # %% [markdown]
-# **Exercise 03.4** · Early stopping watched `history["val_loss"]`. After which epoch, counted from 1, would it
-# have stopped with a patience of 1?
+# **Exercise 03.3** · Early stopping watched `history["val_loss"]`. After which epoch, counted from
+# 1, would it have stopped with a patience of 1?
 #
-# After the first epoch that is not better than the best before it. A noisy curve stops such an impatient training
-# far too early: that is why five is a common choice.
+# After the first epoch that is not better than the best before it. A noisy curve stops such an
+# impatient training far too early: that is why five is a common choice.
 
 # %% tags=["nbval-ignore-output"]
 answer, best = len(history["val_loss"]), np.inf
@@ -102,40 +92,41 @@ for epoch, loss in enumerate(history["val_loss"], start=1):
         answer = epoch
         break
     best = loss
-check("03.4", answer, history=history)
+check("03.3", answer, history=history)
 
 # %% [markdown]
-# **Exercise 03.5** · A rotated cell is the same cell. For which fraction of the validation images does `network`
-# predict the same class after a quarter turn?
+# **Exercise 03.4** · A rotated cell is the same cell. For which fraction of the validation images
+# does `network` predict the same class after a quarter turn?
 #
-# Not for all: nothing tells a convolution that turned cells are alike. Its filters and, above all, the dense layer
-# know places. `06_augment` teaches it by showing turned images.
+# Not for all: nothing tells a convolution that turned cells are alike. Its filters and, above all,
+# the dense layer know places. `06_augment` teaches it by showing turned images.
 
 # %% tags=["nbval-ignore-output"]
 before = network.predict(judge.images, verbose=0).argmax(axis=1)
 turned = np.rot90(judge.images, axes=(1, 2))
 answer = (network.predict(turned, verbose=0).argmax(axis=1) == before).mean()
 print(f"unchanged by a quarter turn: {answer:.1%}")
-check("03.5", answer, network=network, images=judge.images)
+check("03.4", answer, network=network, images=judge.images)
 
 # %% [markdown]
-# **Exercise 03.6** · A network reaches 94 %. How many test images does it take for the 95 % interval to reach 1
-# percentage point to either side?
+# **Exercise 03.5** · A network reaches 94 %. How many test images does it take for the 95 %
+# interval to reach 1 percentage point to either side?
 #
 # Half the reach takes four times the images.
 
 # %% tags=["nbval-ignore-output"]
 answer = 1.96**2 * 0.94 * 0.06 / 0.01**2
 print(f"{answer:,.0f} images; for half a point {4 * answer:,.0f}")
-check("03.6", answer)
+check("03.5", answer)
 
 # %% [markdown]
-# **Exercise 03.7** · Build and train a network with *at most half* of CNN 1's weights that is at most 2 points less
-# accurate on the validation images than `network`.
+# **Exercise 03.6** · Build and train a network with *at most half* of CNN 1's weights that is at
+# most 2 points less accurate on the validation images than `network`.
 #
-# The weights sit in the dense layer, so that is where to save: one more convolution with pooling leaves it a quarter
-# of the places. Fewer filters in the first layer cost little, and save time. (Chosen and judged on the same
-# validation images, its accuracy is a little too good: a fair comparison would need a test.)
+# The weights sit in the dense layer, so that is where to save: one more convolution with pooling
+# leaves it a quarter of the places. Fewer filters in the first layer cost little, and save time.
+# (Chosen and judged on the same validation images, its accuracy is a little too good: a fair
+# comparison would need a test.)
 
 # %% tags=["nbval-ignore-output"]
 keras.utils.set_random_seed(0)
@@ -152,4 +143,4 @@ for name, of in {"CNN 1": network, "smaller": smaller}.items():
     reached = (of.predict(judge.images, verbose=0).argmax(axis=1) == judge.labels).mean()
     print(f"{name:8s}{of.count_params():8,} weights, {reached:.1%} on validation")
 answer = smaller
-check("03.7", answer, reference=network, judge=judge)
+check("03.6", answer, reference=network, judge=judge)

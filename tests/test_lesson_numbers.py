@@ -343,3 +343,31 @@ def test_the_temperatures_do_what_08_says():
     by = {name: temperature(name, "shifted_validation") for name in (TUNED, FINAL)}
     assert error(TUNED, "test", by[TUNED]) > 10
     assert [round(error(FINAL, of, by[FINAL])) for of in ("test", "shifted_test")] == [2, 2]
+
+
+def signs(pairs, image_set, comparisons=1):
+    """Return +1, 0 or -1 for each (first, second): first better, not told apart, worse."""
+    differences = (recorded().difference(*pair, image_set, None, comparisons) for pair in pairs)
+    return [difference.sign for difference in differences]
+
+
+def test_verdicts_over_seeds_of_05_06_and_08_are_the_records():
+    baseline = "subset_fine_tuned"
+    for image_set in records.CHOOSE_ON:
+        recipes_of_05 = ("subset_both_at_once", "subset_batch_norm_trained")
+        assert signs([(name, baseline) for name in recipes_of_05], image_set) == [0, -1]
+    families = [(name, baseline) for name in recipes.FAMILIES if name != baseline]
+    clean, shifted = (signs(families, of, 2 * len(families)) for of in records.CHOOSE_ON)
+    assert not any(clean)
+    assert 1 in shifted
+    assert -1 not in shifted
+    steps = list(recipes.ABLATION)
+    steps = list(zip(steps[1:], steps, strict=False))
+    told = {of: signs(steps, of, 2 * len(steps)) for of in records.CHOOSE_ON}
+    assert told == {
+        "validation": [0, 0, 0, 0, 1, 0],
+        "shifted_validation": [0, 1, 0, 0, 0, 0],
+    }
+    trials = ("tuning_2_operations", "tuning_lion_1e-4", "tuning_lion_5e-5")
+    against = [(name, "subset_composed") for name in trials]
+    assert signs(against, "shifted_validation", len(against)) == [0, 0, 0]

@@ -1,11 +1,13 @@
 """Figures are stamped, saved the same every time, and show images large enough to be judged."""
 
+import itertools
 import subprocess
 import sys
 from io import BytesIO
 
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 import pytest
 
 from helpers import course
@@ -100,3 +102,22 @@ def test_a_notebook_shows_the_whole_figure_with_its_stamp(monkeypatch):
     size = figure.get_size_inches() * figure.dpi
     assert pixels.shape[1::-1] == pytest.approx(size, abs=1)
     assert pixels[-12:, -100:].min() < 0.9, "the stamp is cut off"
+
+
+def test_a_notebook_keeps_a_photograph_s_colours_and_saves_on_a_chart_s(monkeypatch):
+    shown = []
+    monkeypatch.setattr(style, "display", lambda picture, metadata: shown.append(picture))
+    chart, axis = plt.subplots()
+    axis.plot([0, 1], [0, 1])
+    for figure in (chart, style.image_rows({"cells": CELLS[:2]}, "noise")):
+        style.save(figure, "toy", SOURCE)
+    modes = [PIL.Image.open(BytesIO(picture.data)).mode for picture in shown]
+    assert modes == ["P", "RGB"]
+
+
+def test_long_names_beside_each_other_do_not_overlap():
+    names = ["immature granulocytes\nimmature granulocytes\ncorrect, 100%"] * 4
+    figure = style.contact_sheet(CELLS[:4], names, 4, "")
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))

@@ -48,6 +48,7 @@ html_theme_options = {
     "navbar_persistent": [],
     "show_toc_level": 2,
 }
+html_context = {"default_mode": "auto"}
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_extra_path = ["extra"]

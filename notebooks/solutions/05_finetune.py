@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # 5 · Fine-tuning: solutions
+# # Solutions to 5 · Fine-tuning
 #
 # One way to solve each exercise of [`05_finetune`](../05_finetune.ipynb); every check says *correct*.
 

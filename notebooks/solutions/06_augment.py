@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # 6 · Augmentation: solutions
+# # Solutions to 6 · Augmentation
 #
 # One way to solve each exercise of [`06_augment`](../06_augment.ipynb); every check says *correct*.
 

@@ -325,9 +325,9 @@ print(f"validation images, as used:  {in_use:.1%}")
 # %% tags=["nbval-ignore-output"]
 for layer in careless.layers:
     if isinstance(layer, layers.BatchNormalization):
-        layer.momentum = 0.5
-for start in range(0, len(few), 64):
-    careless(few.images[start : start + 64], training=True)
+        layer.momentum = 0.7
+for start in range(0, len(few), 32):
+    careless(few.images[start : start + 32], training=True)
 mended = accuracy(careless_model, validation)
 print(f"statistics re-estimated: from {in_use:.1%} to {mended:.1%} on validation images")
 

@@ -100,7 +100,7 @@ def test_lessons_come_in_their_order():
 
 
 @pytest.mark.parametrize("path", notebooks.sources(), ids=lambda path: path.stem)
-def test_a_lesson_has_its_quiz_and_its_picture_on_the_first_page(path):
+def test_a_lesson_has_its_quiz_its_solutions_and_its_picture_on_the_first_page(path):
     title = prose(path.with_suffix(".ipynb")).splitlines()[0].removeprefix("# ")
     quiz = (DOCS / "quiz" / f"{path.stem[:2]}.md").read_text("utf-8")
     assert quiz.splitlines()[0] == f"# Quiz to {title}"

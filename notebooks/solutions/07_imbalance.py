@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # 7 · Is it the imbalance? Solutions
+# # Solutions to 7 · Is it the imbalance?
 #
 # One way to solve each exercise of [`07_imbalance`](../07_imbalance.ipynb); every check says
 # *correct*.

@@ -653,7 +653,8 @@ check("01.4", answer, warmth=warmth)
 # %% [markdown]
 # **Exercise 01.5** (10 minutes). Does the rule gain if it sees *where* the colours are? Shrink each
 # image to 4 × 4 pixels with `cleaning.thumbnails(images, 4)`, flatten it to 48 numbers, teach a
-# `NearestCentroid` on the rows `taught`, and give its accuracy on the rows `judged`.
+# `NearestCentroid` on the rows `taught`, and give its accuracy on the rows `judged`, as a fraction
+# with three digits.
 
 # %% tags=["nbval-ignore-output"]
 answer = ...

@@ -44,7 +44,8 @@ report: $(READY)  ## tables, figures and report/report.pdf, from the records in 
 	$(BIN)/python -m helpers report
 
 break: $(READY)  ## the page on which two networks are broken in the browser, into build/break/; needs npm
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[browser]"
+	@$(BIN)/python -c 'import onnx, onnxruntime' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[browser]"
 	$(BIN)/python -m helpers browser
 
 bench: $(READY)  ## two ways of doing a thing, compared in one run

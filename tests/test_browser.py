@@ -26,7 +26,8 @@ from helpers import course
 from helpers.changes import shifts
 from helpers.course import CourseError
 from helpers.data import reading, synthetic
-from helpers.data.photographs import Source
+from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
+from helpers.data.sets import CourseData
 from helpers.models import released
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -672,3 +673,17 @@ def test_images_of_ones_own_are_not_published(monkeypatch):
     monkeypatch.setenv("BLOODCELLS_SOURCE", "my-cells")
     with pytest.raises(CourseError, match="Images of your own would be published"):
         browser._candidates()
+
+
+def test_photographs_of_another_split_are_said_to_be_perhaps_known(monkeypatch):
+    trained_on = released.card()["training"]["source_checksum"]
+    said = []
+    for checksum in (trained_on, "another"):
+        source = Source("mirror", "photographs", are_photographs=True, checksum=checksum)
+        test = ImageSet(np.zeros((8, 96, 96, 3), np.uint8), np.arange(8))
+        data = CourseData({"test": test}, CLASS_NAMES, source, course.profile(), "")
+        monkeypatch.setattr(browser, "load_course_data", lambda data=data: data)
+        monkeypatch.setenv("BLOODCELLS_SOURCE", "mirror")
+        said.append(browser._candidates()[1])
+    assert said[0].endswith(browser.NOT_TRAINED_ON)
+    assert said[1].endswith(browser.PERHAPS_TRAINED_ON)

@@ -300,9 +300,10 @@ async function show() {
   const pixels = changed(picture, now.ticks, now.patch);
   drawOn(element("changed"), pixels);
   const found = await probabilities(pixels);
-  if (picture !== state.picture) return;
+  const base = state.base ?? (await probabilities(changed(picture, AT_REST))).map(first);
+  if (picture !== state.picture) return;  // another was chosen meanwhile
   now.answers = found.map(first);
-  state.base ??= (await probabilities(changed(picture, AT_REST))).map(first);
+  state.base = base;
   const before = state.shown;
   state.shown = now;
   for (const n of networks.keys()) {
@@ -376,7 +377,8 @@ function showAnswers(found) {
       bar.style.width = `${100 * values[i]}%`;
       cell.textContent = percent(values[i]);
     });
-    parts.short.replaceChildren(title, make("b", {}, `${classes[best]} ${percent(values[best])}${truth}`));
+    parts.short.replaceChildren(title, make("b", {}, `${classes[best]} ${percent(values[best])}${truth}`),
+      same ? "" : `fell over ${state.falls[n]}`);
     parts.short.classList.toggle("fallen", !same);
     sentences.push(`${title}: ${classes[best]}, ${percent(values[best])}${spoken}${same ? "" : ", fallen over"}.`);
   });
@@ -390,10 +392,15 @@ function reset() {
   update();
 }
 
+let choices = 0;
+
+/** Show another picture, at rest; `file` may be a promise of one. Of several, the last counts. */
 async function choose(file, title, label) {
+  const choice = ++choices;
   element("failure").textContent = "";
   try {
-    const picture = await readImage(file);
+    const picture = await readImage(await file);
+    if (choice !== choices) return;
     Object.assign(state, { picture, title, label, base: null, shown: null, falls: [] });
     Object.assign(state.ticks, AT_REST);
     Object.assign(state.patch, MIDDLE);
@@ -513,7 +520,7 @@ function buildSamples(samples) {
   samples.forEach((sample, i) => {
     const name = classes[sample.label];
     const input = make("input", { type: "radio", name: "sample", className: "unseen" });
-    input.addEventListener("change", () => chooseSample(sample).catch(fail));
+    input.addEventListener("change", () => chooseSample(sample));
     const image = make("img", { src: sample.file, alt: "", width: SIDE, height: SIDE });
     element("samples").append(make("label", { className: "sample" }, input, image, make("span", {}, name)));
     input.checked = i === 0;
@@ -522,8 +529,8 @@ function buildSamples(samples) {
   return missing.length ? ` None that both name correctly was found for: ${missing.join(", ")}.` : "";
 }
 
-async function chooseSample(sample) {
-  await choose(await fetched(sample.file, "blob"), classes[sample.label], sample.label);
+function chooseSample(sample) {
+  return choose(fetched(sample.file, "blob"), classes[sample.label], sample.label);
 }
 
 function listen() {

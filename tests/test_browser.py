@@ -51,7 +51,7 @@ def with_onnx():
     pytest.importorskip("onnxruntime", reason="the group browser is not installed")
 
 
-@pytest.mark.parametrize("name", released.names())
+@pytest.mark.parametrize("name", browser.NETWORKS)
 @pytest.mark.usefixtures("with_onnx")
 def test_the_onnx_file_answers_as_keras_does(name):
     model, shown = released.load(name), images()
@@ -364,9 +364,13 @@ def test_a_knob_turned_changes_the_answer_and_the_page_says_where(page):
             break
         page.turn(knob, {"scale": 20}.get(knob, 0))
     assert page.answers()[0] != before[0]
-    said = page.value("document.querySelector('#moments').innerText")
-    found = re.search(rf"The homework's network changed .* at {knob} ([\d.]+)", said)
-    assert found, said
+    said = page.value("[...document.querySelectorAll('#moments li')].map((e) => e.innerText)")
+    said = [text for text in said if text.startswith("The homework's network")]
+    # The newest comes first, and leads to what the page shows; the oldest is the fall.
+    classes = json.loads((BUILT / "page.json").read_text())["classes"]
+    assert f"changed its answer to {classes[page.answers()[0]]} at {knob}" in said[0]
+    assert f"(it was {classes[before[0]]})" in said[-1]
+    found = re.search(rf" at {knob} ([\d.]+)", said[-1])
     step = {"occlusion": 5, "blur": 0.25, "scale": 5}[knob]
     fell = round(float(found[1]) / step)
     # The sentence is true: there it answers otherwise, one tick before it does not.

@@ -313,33 +313,46 @@ async function show() {
   showAnswers(found);
 }
 
-/** Say at which tick a network changed its answer, if one knob was turned between two states. */
+/** Say at which ticks a network changed its answer, if one knob was turned between two states. */
 async function tell(n, before, now) {
   const turned = KNOBS.filter((knob) => before.ticks[knob.name] !== now.ticks[knob.name]);
   const moved = before.patch.x !== now.patch.x || before.patch.y !== now.patch.y;
-  let where = moved && turned.length === 0 ? "when the patch was moved" : null;
-  let answer = now.answers[n];
-  if (turned.length === 1 && !moved) {
+  if (turned.length > 1 || (turned.length && moved)) {
+    state.falls[n] ??= "when several knobs were turned";
+  } else if (moved) {
+    note(n, before.answers[n], now.answers[n], "when the patch was moved", []);
+  } else {
     const [knob] = turned;
-    let held = before.ticks[knob.name], fell = now.ticks[knob.name];
-    while (Math.abs(fell - held) > 1) {
-      const middle = Math.round((held + fell) / 2);
-      const between = changed(state.picture, { ...now.ticks, [knob.name]: middle }, now.patch);
-      const there = first((await probabilities(between, [networks[n]]))[0]);
-      if (there === before.answers[n]) held = middle;
-      else [fell, answer] = [middle, there];
+    const others = KNOBS.filter((k) => k !== knob && now.ticks[k.name] !== k.rest)
+      .map((k) => `${k.name} ${knobText(k, now.ticks[k.name])}`);
+    let tick = before.ticks[knob.name], answer = before.answers[n];
+    while (answer !== now.answers[n]) {
+      const [fell, next] = await nextChange(n, knob, tick, answer, now);
+      note(n, answer, next, `at ${knob.name} ${knobText(knob, fell)}`, others);
+      [tick, answer] = [fell, next];
     }
-    where = `at ${knob.name} ${knobText(knob, fell)}`;
   }
-  const left = before.answers[n] === state.base[n];
-  if (left) state.falls[n] = where ?? "when several knobs were turned";
-  if (where === null) return;
-  const others = KNOBS.filter((k) => !turned.includes(k) && now.ticks[k.name] !== k.rest)
-    .map((knob) => `${knob.name} ${knobText(knob, now.ticks[knob.name])}`);
+}
+
+/** Return a tick on the way to a state at which a network leaves its answer, and for which one. */
+async function nextChange(n, knob, held, answer, now) {
+  let fell = now.ticks[knob.name], next = now.answers[n];
+  while (Math.abs(fell - held) > 1) {
+    const middle = Math.round((held + fell) / 2);
+    const between = changed(state.picture, { ...now.ticks, [knob.name]: middle }, now.patch);
+    const there = first((await probabilities(between, [networks[n]]))[0]);
+    if (there === answer) held = middle;
+    else [fell, next] = [middle, there];
+  }
+  return [fell, next];
+}
+
+function note(n, answer, next, where, others) {
+  if (answer === state.base[n]) state.falls[n] = where;
+  const change = next === state.base[n] ? "came back to" : "changed its answer to";
   const beside = others.length ? `, with ${others.join(" and ")}` : "";
-  const back = answer === state.base[n] ? "came back to" : "changed its answer to";
-  const text = `${networks[n].title} ${back} ${classes[answer]} ${where}${beside}`;
-  element("moments").prepend(make("li", {}, `${text} (it was ${classes[before.answers[n]]}).`));
+  const text = `${networks[n].title} ${change} ${classes[next]} ${where}${beside}`;
+  element("moments").prepend(make("li", {}, `${text} (it was ${classes[answer]}).`));
   while (element("moments").children.length > MOST_MOMENTS) element("moments").lastChild.remove();
   element("none").hidden = true;
 }

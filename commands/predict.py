@@ -1,24 +1,25 @@
 """Names the cells on photographs of your own, with a released model (`models.released`).
 
-PATH is an image file, or a folder that is searched for images, its folders too. Each image should
-show one cell in its centre. It is cropped to its central square and resized to 96 px. PBC
-photographs, told by their size, are cropped to their central 200 pixels, as for the training;
---pbc does so with every image.
+PATH is an image file, or a folder that is searched for images, its folders too. The cell in the
+middle is found and enlarged to the size that the model knows (`cells`); on a large photograph of a
+whole field every cell is. What is unlike all that the model was trained on gets no name
+(`familiarity`). PBC photographs, told by their size, are cropped to their central 200 pixels, as
+for the training; --pbc does so with every image, and --whole takes the central square.
 """
 
 import argparse
 import csv
 import errno
-import io
 import os
 import sys
 import textwrap
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import matplotlib
@@ -26,8 +27,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy import special
 from tqdm import tqdm
 
+from commands import cells, familiarity
 from helpers.course import CourseError, printable, stop_printing
 from helpers.data import reading
 from helpers.data.downloads import progress_bar
@@ -42,13 +45,18 @@ CAUTION = "For teaching, not for diagnosis."
 PBC_SIZES = {(360, 363), (208, 208)}
 
 # Images that are read before the network is asked; no more are held at once.
-BATCH = released.BATCH
+BATCH = 16
+
+# Said of a picture that is unlike the training's.
+UNKNOWN = "not a cell I know"
 
 # More images than this go to a CSV even if none is asked for.
 FEW = 20
 DEFAULT_CSV = Path("predictions.csv")
 
 CSV_HEADER = ["file", "class", "probability", "second", "second_probability"]
+# After the classes: which cell of the image, and the square of it that was looked at, in pixels.
+CSV_PLACE = ["cell", "left", "top", "side"]
 FORMULA = ("=", "+", "-", "@")
 # Written into each sheet, by which it is known as one.
 SHEET_NOTE = {"Title": "Contact sheet of python -m helpers predict", "Software": None}
@@ -57,49 +65,128 @@ SHEET_NOTE = {"Title": "Contact sheet of python -m helpers predict", "Software":
 SHEET_IMAGES = 96
 
 
-def read_image(path: Path, pbc: bool = False) -> np.ndarray:
-    """Return one image file as the networks take it, decoded like the course's class folders.
+class Network(NamedTuple):
+    """A released model, ready to be asked.
+
+    Attributes:
+        card: as `released.card` returns it.
+        model: gives logits; before them pooled features, if there is a reference.
+        reference: how its training's features lie, or None.
+        allowed: bool (classes,), which classes can occur.
+    """
+
+    card: dict
+    model: keras.Model
+    reference: familiarity.Reference | None
+    allowed: np.ndarray
+
+    def probabilities(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return float64 (N, classes), each row of sum 1, and bool (N,): which are familiar.
+
+        Args:
+            images: uint8 (N, 96, 96, 3), RGB.
+        """
+        *features, logits = released.outputs(self.model, images)
+        temperature, known = np.full(len(images), self.card["temperature"]), np.ones(len(images))
+        if self.reference:
+            settings = self.card["familiarity"]
+            distances = self.reference.distances(features[0])
+            temperature = familiarity.temperatures(settings["temperature"], distances)
+            known = distances <= settings["limit"]
+        scaled = np.where(self.allowed, logits / temperature[:, None], -np.inf)
+        return special.softmax(scaled, axis=1), known.astype(bool)
+
+
+class Answer(NamedTuple):
+    """What is said of one cell of an image.
+
+    Attributes:
+        path: of the image.
+        number: of the cell on it, from 1.
+        count: of cells on it.
+        square: left, top and side, in pixels, of what was looked at.
+        picture: uint8 (96, 96, 3), the same.
+        probabilities: float (classes,), the mean over the cell's views.
+        known: whether half of the views or more are familiar.
+    """
+
+    path: Path
+    number: int
+    count: int
+    square: tuple[int, int, int]
+    picture: np.ndarray
+    probabilities: np.ndarray
+    known: bool
+
+
+def load_network(name: str, allowed: str | None = None) -> Network:
+    """Return a released model, ready to be asked.
+
+    Args:
+        name: of a folder in models/.
+        allowed: names of the classes that can occur, separated by commas; None for all.
+
+    Raises:
+        CourseError: if the model cannot be loaded, or has no such class.
+    """
+    card, model = released.card(name), released.load(name)
+    reference = familiarity.load(name, card)
+    if reference:
+        model = familiarity.with_features(model)
+    return Network(card, model, reference, _allowed(allowed, card["class_names"]))
+
+
+def read_image(path: Path) -> Image.Image:
+    """Return one image file, RGB, upright, as large as it is.
 
     Args:
         path: of a file in one of `reading.FORMATS`.
-        pbc: crop to the central 200 pixels whatever its size; else only if it is in PBC_SIZES.
-
-    Returns:
-        uint8 (96, 96, 3), RGB, 0-255.
 
     Raises:
         CourseError: if it cannot be read, is no image, a damaged or a far too large one.
     """
-    data = reading.read_file(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return reading.decode(data, printable(path), pbc or _has_pbc_size(data))
+        return reading.decode_whole(reading.read_file(path), printable(path))
 
 
-def sheet(
-    images: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str], note: str
-) -> Figure:
-    """Return a contact sheet: each image with its class and probability, the first SHEET_IMAGES.
+def squares_of(image: Image.Image, pbc: bool = False, whole: bool = False) -> list[list[tuple]]:
+    """Return for each cell of an image the squares to look at, see `cells.squares`.
 
     Args:
-        images: uint8 (at least min(N, SHEET_IMAGES), 96, 96, 3).
-        probabilities: float (N, classes).
+        image: RGB, any size.
+        pbc: the central 200 pixels, whatever its size; else only if that is in PBC_SIZES.
+        whole: the central square, otherwise; else the cells are looked for.
+    """
+    if (pbc or image.size in PBC_SIZES) and min(image.size) >= reading.PBC_CROP:
+        side = reading.PBC_CROP
+        return [[((image.width - side) // 2, (image.height - side) // 2, side)]]
+    found = [] if whole or pbc else cells.find_cells(image)
+    return [cells.squares(image, cell) for cell in found or [None]]
+
+
+def sheet(answers: Sequence[Answer], class_names: Sequence[str], note: str) -> Figure:
+    """Return a contact sheet: what was looked at, its class and probability; SHEET_IMAGES at most.
+
+    Args:
+        answers: the first SHEET_IMAGES with their pictures.
         class_names: one name a class.
         note: written below.
     """
     style.use_course_style()
-    shown = min(len(probabilities), SHEET_IMAGES)
+    shown = answers[:SHEET_IMAGES]
     titles = [
-        f"{textwrap.fill(class_names[row.argmax()], 14)}\n{_percent(row.max())}"
-        for row in probabilities[:shown]
+        f"{textwrap.fill(name_of(answer, class_names), 14)}\n"
+        f"{_percent(answer.probabilities.max()) if answer.known else ''}"
+        for answer in shown
     ]
-    counts = Counter(class_names[k] for k in probabilities.argmax(axis=1)).most_common()
-    heading = f"{_images(len(probabilities))}: " + ", ".join(f"{n} {name}" for name, n in counts)
-    if shown < len(probabilities):
-        heading += f" (the first {shown} are shown)"
-    columns = min(max(shown, 4), 8)
+    counts = Counter(name_of(answer, class_names) for answer in answers).most_common()
+    heading = f"{_counted(answers)}: " + ", ".join(f"{n} {name}" for name, n in counts)
+    if len(shown) < len(answers):
+        heading += f" (the first {len(shown)} are shown)"
+    columns = min(max(len(shown), 4), 8)
     # About 10 characters of a heading to the inch, in the style of `figures.save`.
-    figure = style.contact_sheet(images[:shown], titles, columns, "")
+    figure = style.contact_sheet([answer.picture for answer in shown], titles, columns, "")
     figure.suptitle(
         textwrap.fill(heading, 10 * columns), fontsize=11, fontweight="bold", x=0.01, ha="left"
     )
@@ -107,11 +194,23 @@ def sheet(
     return figure
 
 
-def _has_pbc_size(data: bytes) -> bool:
-    # What is wrong with an image is told when it is decoded.
-    with suppress(Exception), Image.open(io.BytesIO(data), formats=reading.FORMATS) as image:
-        return image.size in PBC_SIZES
-    return False
+def name_of(answer: Answer, class_names: Sequence[str]) -> str:
+    """Return the class of an answer, or UNKNOWN."""
+    return class_names[answer.probabilities.argmax()] if answer.known else UNKNOWN
+
+
+def _allowed(names: str | None, class_names: Sequence[str]) -> np.ndarray:
+    if names is None:
+        return np.ones(len(class_names), bool)
+    wanted = {name.strip() for name in names.split(",")} - {""}
+    unknown = sorted(wanted - set(class_names))
+    if unknown or len(wanted) < 2:
+        fault = f"has no class {unknown[0]!r}" if unknown else "needs two classes or more"
+        raise CourseError(
+            f"The model {fault}: give --classes some of {', '.join(class_names)}, separated by "
+            "commas."
+        )
+    return np.array([name in wanted for name in class_names])
 
 
 def _files(paths: list[Path]) -> list[Path]:
@@ -142,10 +241,8 @@ def _images_below(folder: Path) -> list[Path]:
     return found
 
 
-def _predictions(
-    files: list[Path], model: keras.Model, temperature: float, pbc: bool
-) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
-    """Yield path, image and probabilities of each readable file; say of the others what is wrong.
+def _answers(files: list[Path], network: Network, pbc: bool, whole: bool) -> Iterator[Answer]:
+    """Yield what is said of each cell of each readable file; say of the others what is wrong.
 
     No more than a batch of images is held at once.
     """
@@ -154,42 +251,83 @@ def _predictions(
             images = {}
             for path in files[start : start + BATCH]:
                 try:
-                    images[path] = read_image(path, pbc)
+                    images[path] = read_image(path)
                 except CourseError as error:
                     tqdm.write(printable(error), file=sys.stderr)
                 bar.update()
-            if images:
-                batch = np.stack(list(images.values()))
-                probabilities = released.classify(model, batch, temperature)
-                yield from zip(images, images.values(), probabilities, strict=True)
+            yield from _named(images, network, pbc, whole)
+
+
+def _named(
+    images: dict[Path, Image.Image], network: Network, pbc: bool, whole: bool
+) -> Iterator[Answer]:
+    found = {path: squares_of(image, pbc, whole) for path, image in images.items()}
+    asked = [(path, number) for path, each in found.items() for number in range(len(each))]
+    if not asked:
+        return
+    views = [cells.views(images[path], found[path][number]) for path, number in asked]
+    probabilities, known = network.probabilities(np.concatenate(views))
+    ends = np.cumsum([len(own) for own in views])
+    for (path, number), own, end in zip(asked, views, ends, strict=True):
+        rows = slice(end - len(own), end)
+        yield Answer(
+            path,
+            number + 1,
+            len(found[path]),
+            found[path][number][0],
+            own[0],
+            probabilities[rows].mean(axis=0),
+            known[rows].mean() >= 0.5,
+        )
+
+
+def judged(
+    pictures: Sequence[np.ndarray], network: Network, whole: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probabilities, float (N, classes), and bool (N,): which pictures are familiar.
+
+    Args:
+        pictures: uint8 (H, W, 3) each, one cell on each.
+        network: which is asked.
+        whole: take each as it is, instead of looking for its cell.
+    """
+    answers: list[Answer] = []
+    for start in range(0, len(pictures), BATCH):
+        part = enumerate(pictures[start : start + BATCH], start)
+        images = {Path(str(number)): Image.fromarray(picture) for number, picture in part}
+        answers += _named(images, network, False, whole)
+    return np.stack([a.probabilities for a in answers]), np.array([a.known for a in answers])
 
 
 def _best_two(probabilities: np.ndarray) -> np.ndarray:
     return np.argsort(-probabilities, kind="stable")[:2]
 
 
-def _line(path: Path, probabilities: np.ndarray, class_names: Sequence[str]) -> str:
-    first, second = _best_two(probabilities)
-    return (
-        f"{printable(path)}: {class_names[first]}, {_percent(probabilities[first])} "
-        f"(second: {class_names[second]}, {_percent(probabilities[second])})"
-    )
+def _line(answer: Answer, class_names: Sequence[str]) -> str:
+    first, second = _best_two(answer.probabilities)
+    place = printable(answer.path)
+    if answer.count > 1:
+        place += f", cell {answer.number} of {answer.count}"
+    likely = f"{class_names[first]}, {_percent(answer.probabilities[first])}"
+    if not answer.known:
+        return f"{place}: {UNKNOWN} (most like: {likely})"
+    chance = _percent(answer.probabilities[second])
+    return f"{place}: {likely} (second: {class_names[second]}, {chance})"
 
 
-def _write_csv(path: Path, found: dict[Path, np.ndarray], class_names: Sequence[str]) -> None:
+def _write_csv(path: Path, answers: Iterable[Answer], class_names: Sequence[str]) -> None:
     with replaced(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([*CSV_HEADER, *class_names])
-        for image, probabilities in found.items():
-            first, second = _best_two(probabilities)
-            chosen = [
-                *(class_names[first], f"{probabilities[first]:.6f}"),
-                *(class_names[second], f"{probabilities[second]:.6f}"),
-            ]
-            name = printable(image)
+        writer.writerow([*CSV_HEADER, *class_names, *CSV_PLACE])
+        for answer in answers:
+            row = answer.probabilities
+            likely = [(class_names[k], f"{row[k]:.6f}") for k in _best_two(row)]
+            chosen = likely if answer.known else [(UNKNOWN, ""), likely[0]]
+            name = printable(answer.path)
             # A spreadsheet takes a cell that begins so for a formula.
             name = f"'{name}" if name.startswith(FORMULA) else name
-            writer.writerow([name, *chosen, *(f"{p:.6f}" for p in probabilities)])
+            place = (answer.number, *answer.square)
+            writer.writerow([name, *chain(*chosen), *(f"{p:.6f}" for p in row), *place])
 
 
 def _percent(probability: float) -> str:
@@ -199,6 +337,25 @@ def _percent(probability: float) -> str:
 
 def _images(number: int) -> str:
     return f"{number:,} image{'s' if number != 1 else ''}"
+
+
+def _counted(answers: Sequence[Answer]) -> str:
+    """Return how many images there are, and how many cells, if those are more."""
+    images = len({answer.path for answer in answers})
+    cells_too = f", {len(answers):,} cells" if len(answers) > images else ""
+    return _images(images) + cells_too
+
+
+def _note(name: str, network: Network) -> str:
+    """Return what the model is, which classes it may answer, and what it does with the rest."""
+    classes = network.card["class_names"]
+    of = f"{network.allowed.sum()} of its {len(classes)} classes"
+    if network.allowed.all():
+        of = f"its {len(classes)} classes"
+    rest = f"What is unlike its training images is {UNKNOWN!r}; all else is called one of {of}."
+    if not network.reference:
+        rest = f"It calls whatever it is shown one of {of}."
+    return f"Model {name}: {released.summary(network.card)}. {rest} {CAUTION}"
 
 
 def _say(text: str) -> None:
@@ -264,10 +421,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="an image or a folder")
     parser.add_argument("--model", default=released.DEFAULT, help="name of a folder in models/")
     parser.add_argument(
+        "--classes", metavar="A,B", help="the classes that can occur, where you know; else all"
+    )
+    taken = parser.add_mutually_exclusive_group()
+    taken.add_argument(
         "--pbc",
         action="store_true",
         help="crop every image to its central 200 pixels, as PBC photographs are, which are "
         "otherwise told by their size",
+    )
+    taken.add_argument(
+        "--whole", action="store_true", help="look for no cell: take the central square"
     )
     parser.add_argument(
         "--csv",
@@ -289,41 +453,38 @@ def main(arguments: list[str] | None = None) -> int:
     files = [path for path in _files(options.paths) if Path(os.path.realpath(path)) != drawn]
     if not table and (len(files) > FEW or any(os.path.isdir(path) for path in options.paths)):
         table = _output(_unused(DEFAULT_CSV), ".csv", _is_table)
-    card, model = released.card(options.model), released.load(options.model)
-    class_names = card["class_names"]
-    note = (
-        f"Model {options.model}: {released.summary(card)}. It calls whatever it is shown one of "
-        f"its {len(class_names)} classes. {CAUTION}"
-    )
+    network = load_network(options.model, options.classes)
+    class_names = network.card["class_names"]
+    note = _note(options.model, network)
     _say(note)
-    found, first = {}, []
+    found: list[Answer] = []
     try:
-        for path, image, row in _predictions(files, model, card["temperature"], options.pbc):
-            found[path] = row
-            if len(first) < SHEET_IMAGES:
-                first.append(image)
-            _say(_line(path, row, class_names))
+        for answer in _answers(files, network, options.pbc, options.whole):
+            # The pictures of a sheet are kept, and no others.
+            shown = drawn and len(found) < SHEET_IMAGES
+            found.append(answer if shown else answer._replace(picture=None))
+            _say(_line(answer, class_names))
     finally:
         if table and found:
             _write_csv(table, found, class_names)
-            _say(f"{printable(options.csv or table)} written: {_images(len(found))}.")
+            _say(f"{printable(options.csv or table)} written: {_counted(found)}.")
     if not found:
         raise CourseError("No image could be read: name photographs, or a folder of them.")
-    answers = {class_names[row.argmax()] for row in found.values()}
-    if len(found) > FEW and len(answers) == 1:
+    names = {name_of(answer, class_names) for answer in found}
+    if len(found) > FEW and len(names) == 1:
         _say(
-            f"All {_images(len(found))} got the same class, {answers.pop()}: does each show one "
+            f"All {_images(len(found))} got the same class, {names.pop()}: does each show one "
             "stained cell that fills much of the picture?"
         )
     if drawn:
         # No window is wanted, and on some machines none can be opened.
         matplotlib.use("agg")
-        figure = sheet(np.stack(first), np.stack(list(found.values())), class_names, note)
+        figure = sheet(found, class_names, note)
         with replaced(drawn) as temporary:
             figure.savefig(temporary, metadata=SHEET_NOTE)
         plt.close(figure)
         _say(f"{printable(options.sheet)} written.")
-    missing = len(files) - len(found)
+    missing = len(files) - len({answer.path for answer in found})
     if missing:
         print(f"{missing:,} of {_images(len(files))} could not be read.", file=sys.stderr)
     return 1 if missing else 0

@@ -2,6 +2,8 @@
 
 Command:
     COURSE_PROFILE=full python -m helpers release EXPERIMENT --as NAME
+    COURSE_PROFILE=full python -m helpers release --familiarity NAME   fits what a released model
+        calls unfamiliar anew, without any training
 """
 
 import argparse
@@ -14,6 +16,7 @@ from string import Template
 
 import numpy as np
 
+from commands import familiarity
 from helpers.changes import shifts
 from helpers.course import CourseError
 from helpers.data.sets import SHIFT_SEEDS, CourseData, load_course_data
@@ -58,7 +61,67 @@ def release(experiment: Experiment, data: CourseData, name: str) -> Path:
     now = networks.predict_logits(stored, data["validation"].images).argmax(axis=1)
     changed = int((now != trained.logits["validation"].argmax(axis=1)).sum())
     card["half_precision"] = {"set": "validation", "n": len(now), "changed": changed}
-    return write(model, name, card)
+    write(model, name, card)
+    return familiarise(name, data)
+
+
+def familiarise(name: str, data: CourseData) -> Path:
+    """Fit what a released model calls unfamiliar, and write that beside it, and into its card.
+
+    The limit and the temperature, which grows with the distance, are fitted on the shifted
+    validation set; how many images of each other set are unfamiliar, and how honest the
+    probabilities are there, is measured.
+
+    Returns:
+        The model's folder. A network without pooled features stays as it is.
+
+    Raises:
+        CourseError: if there is no such model, or it was trained on other images.
+    """
+    card, model = released.card(name), familiarity.with_features(released.load(name))
+    if model is None:
+        return released.folder(name)
+    if card["training"]["split"] != data.fingerprint:
+        raise CourseError(
+            f"The released model {name!r} was trained on other images than {data.source.caption}, "
+            f"profile {data.profile.name}: its familiarity is fitted on its own."
+        )
+    found = {n: released.outputs(model, images.images) for n, images in data.sets.items()}
+    reference = familiarity.fit(found["train"][0], data["train"].labels)
+    distances = {n: reference.distances(features) for n, (features, _) in found.items()}
+    fitted = found[FITTED_ON][1], data[FITTED_ON].labels, distances[FITTED_ON]
+    limit = float(np.quantile(distances[FITTED_ON], familiarity.FAMILIAR))
+    settings = familiarity.fit_temperature(*fitted)
+    card["familiarity"] = {
+        "limit": limit,
+        "temperature": settings,
+        "set": FITTED_ON,
+        "measured": {
+            n: _honesty(found[n][1], data[n].labels, distances[n], limit, settings)
+            for n in data.evaluation_sets
+        },
+    }
+    content = reference.to_bytes()
+    card["sha256"][familiarity.FILE] = hashlib.sha256(content).hexdigest()
+    files = {familiarity.FILE: content, **_card_files(card)}
+    for file, written in files.items():
+        with replaced(released.folder(name) / file) as temporary:
+            temporary.write_bytes(written)
+    return released.folder(name)
+
+
+def _honesty(logits, labels, distances, limit: float, settings: list[float]) -> dict:
+    """Return how many images are unfamiliar, and the calibration error of the others."""
+    known = distances <= limit
+    scaled = logits / familiarity.temperatures(settings, distances)[:, None]
+    probabilities = metrics.softmax(scaled[known])
+    error = metrics.expected_calibration_error(probabilities, labels[known])
+    return {
+        "n": len(labels),
+        "unfamiliar": float(1 - known.mean()),
+        "ece": error.value,
+        "ece_interval": [error.low, error.high],
+    }
 
 
 def describe(trained: Result, data: CourseData) -> dict:
@@ -112,10 +175,7 @@ def write(model, name: str, card: dict) -> Path:
     sha256 = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
     card = {"name": name, **card, "sha256": sha256, "bytes": len(files[released.WEIGHTS])}
     # The card comes last: until it is there, its SHA-256 tells that the release is not whole.
-    files |= {
-        CARD_PAGE: page(card).encode(),
-        released.CARD: json.dumps(card, indent=1).encode() + b"\n",
-    }
+    files |= _card_files(card)
     size = sum(map(len, files.values()))
     if size > LARGEST_BYTES:
         raise CourseError(
@@ -126,6 +186,11 @@ def write(model, name: str, card: dict) -> Path:
         with replaced(released.folder(name) / file) as temporary:
             temporary.write_bytes(content)
     return released.folder(name)
+
+
+def _card_files(card: dict) -> dict[str, bytes]:
+    text = json.dumps(card, indent=1).encode() + b"\n"
+    return {CARD_PAGE: page(card).encode(), released.CARD: text}
 
 
 def _check_name(name: str, data: CourseData) -> None:
@@ -218,7 +283,7 @@ $summary.
 ## Use
 
 For teaching, **not for diagnosis**. It knows $count classes ($classes) and calls whatever it is
-shown one of them.
+shown one of them.$familiarity
 
 ```python
 from helpers.models import released
@@ -289,6 +354,7 @@ def page(card: dict) -> str:
         temperature=f"{card['temperature']:.3f}",
         fitted_n=f"{fitted['n']:,}",
         fitted_on=IMAGE_SETS[fitted["set"]],
+        familiarity=_familiarity_text(card.get("familiarity")),
         metrics=_metrics_text(card),
         failures=_failures_text(card["failures"]),
         data=DATA.get(training["source"], PBC),
@@ -297,6 +363,33 @@ def page(card: dict) -> str:
         settings="\n".join(f"| {key} | {value} |" for key, value in shown.items()),
         megabytes=f"{card['bytes'] / 1e6:.1f}",
         files="\n".join(f"- `{file}`: `{value}`" for file, value in card["sha256"].items()),
+    )
+
+
+def _familiarity_text(found: dict | None) -> str:
+    if not found:
+        return ""
+    a, b = found["temperature"]
+    rows = [
+        f"| {IMAGE_SETS[name]} | {100 * own['unfamiliar']:.1f} % | {own['ece']:.3f} "
+        f"({own['ece_interval'][0]:.3f} to {own['ece_interval'][1]:.3f}) | {own['n']:,} |"
+        for name, own in found["measured"].items()
+    ]
+    return "\n".join(
+        [
+            " `predict` names no picture whose pooled features lie",
+            f"farther from its training's than those of {100 * familiarity.FAMILIAR:.0f} % of the "
+            f"{IMAGE_SETS[found['set']]} set (a distance of {found['limit']:.2f}),",
+            f"and divides logits by exp({a:.2f}) times the distance to the power of {b:.2f}, so "
+            "that it is the more modest the less a picture",
+            "looks like the training's. Both were fitted on that set; the others are of another "
+            "kind. Other laboratories'",
+            "photographs are the hard case, and none is among them:",
+            "",
+            "| images | unfamiliar | calibration error of the others (95 % interval) | n |",
+            "|---|---|---|---|",
+            *rows,
+        ]
     )
 
 
@@ -366,9 +459,17 @@ def _beginning(backbone: dict | None, before: dict | None) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line and release an experiment; 0 if its files are written."""
     parser = argparse.ArgumentParser(description="Release a trained experiment as a model.")
-    parser.add_argument("experiment", help="a name that `python -m helpers train list` prints")
-    parser.add_argument("--as", dest="name", required=True, help="name of the released model")
+    parser.add_argument(
+        "experiment", nargs="?", help="a name that `python -m helpers train list` prints"
+    )
+    parser.add_argument("--as", dest="name", help="name of the released model")
+    parser.add_argument("--familiarity", metavar="NAME", help="fit that of a released model anew")
     options = parser.parse_args(arguments)
+    if options.familiarity:
+        print(f"{familiarise(options.familiarity, load_course_data())} has its familiarity fitted.")
+        return 0
+    if not options.experiment or not options.name:
+        parser.error("name an experiment and the released model: EXPERIMENT --as NAME")
     folder = release(recipes.find(options.experiment), load_course_data(), options.name)
     size = sum(path.stat().st_size for path in folder.iterdir())
     recorded = len(released.card(options.name)["metrics"])

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from commands import predict, release
+from commands import cells, familiarity, predict, release
 from helpers import course
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES
@@ -57,7 +58,7 @@ def model():
 
 
 @pytest.fixture
-def work(model, tmp_path, monkeypatch):
+def work(model, tmp_path, monkeypatch, plain):
     """Return an empty working folder, with the released model `final`."""
     monkeypatch.setattr(course, "root", lambda: tmp_path / "course")
     release.write(model, "final", CARD)
@@ -70,6 +71,19 @@ def save(path, image=IMAGES[0], **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path, **options)
     return path
+
+
+def picture(path, **options) -> np.ndarray:
+    """Return the first picture that the network is shown of a photograph, uint8 (96, 96, 3)."""
+    image = predict.read_image(path)
+    return cells.views(image, predict.squares_of(image, **options)[0])[0]
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Noise has no cell and no background: let each image be looked at once, as it is."""
+    monkeypatch.setattr(cells, "find_cells", lambda image: [])
+    monkeypatch.setattr(cells, "_balanced", lambda crop: None)
 
 
 def expected(images: np.ndarray) -> np.ndarray:
@@ -139,7 +153,9 @@ def test_a_folder_becomes_a_table(work, capsys):
     assert list(rows[0]) == [
         *("file", "class", "probability", "second", "second_probability"),
         *CLASS_NAMES,
+        *("cell", "left", "top", "side"),
     ]
+    assert [rows[0][name] for name in ("cell", "left", "top", "side")] == ["1", "0", "0", "96"]
     probabilities = expected(images[order])
     found = np.array([[float(row[name]) for name in CLASS_NAMES] for row in rows])
     np.testing.assert_allclose(found, probabilities, atol=1e-5)
@@ -164,16 +180,16 @@ def test_no_more_than_a_batch_of_images_is_held_at_once(work, monkeypatch):
     for number in range(130):
         save(work / f"cells/{number:03}.png")
     read, sizes = [], []
-    read_image, classify = predict.read_image, released.classify
-    monkeypatch.setattr(predict, "read_image", lambda *a: read.append(1) or read_image(*a))
+    read_image, outputs = predict.read_image, released.outputs
+    monkeypatch.setattr(predict, "read_image", lambda path: read.append(1) or read_image(path))
 
-    def watched(model, images, temperature):
+    def watched(model, images):
         sizes.append((len(images), len(read)))
-        return classify(model, images, temperature)
+        return outputs(model, images)
 
-    monkeypatch.setattr(released, "classify", watched)
+    monkeypatch.setattr(released, "outputs", watched)
     assert predict.main(["cells"]) == 0
-    assert sizes == [(64, 64), (64, 128), (2, 130)]
+    assert sizes == [(16, 16 * k) for k in range(1, 9)] + [(2, 130)]
 
 
 def test_bad_images_are_named_and_skipped(work, capsys):
@@ -226,10 +242,10 @@ def test_a_pbc_photograph_is_read_as_for_the_training(size, tmp_path):
         save(tmp_path / "set" / folder / "x.png", noise)
     trained_on = read_class_folders(tmp_path / "set")[0][0]
     path = tmp_path / "set" / "ig" / "x.png"
-    np.testing.assert_array_equal(predict.read_image(path), trained_on)
+    np.testing.assert_array_equal(picture(path), trained_on)
 
 
-def test_other_images_are_squared_and_resized_unless_told(tmp_path):
+def test_other_images_are_squared_and_resized_unless_told(tmp_path, plain):
     noise = np.random.default_rng(1).integers(0, 256, (300, 330, 3), dtype=np.uint8)
     path = save(tmp_path / "x.png", noise)
 
@@ -238,34 +254,46 @@ def test_other_images_are_squared_and_resized_unless_told(tmp_path):
         square = Image.fromarray(noise[top : top + side, left : left + side])
         return np.asarray(square.resize((96, 96), Image.Resampling.BICUBIC))
 
-    np.testing.assert_array_equal(predict.read_image(path), resized(300))
-    np.testing.assert_array_equal(predict.read_image(path, pbc=True), resized(200))
+    np.testing.assert_array_equal(picture(path), resized(300))
+    np.testing.assert_array_equal(picture(path, whole=True), resized(300))
+    np.testing.assert_array_equal(picture(path, pbc=True), resized(200))
 
 
-def test_every_kind_of_photograph_becomes_rgb(tmp_path):
+def test_every_kind_of_photograph_becomes_rgb(tmp_path, plain):
     left_dark = np.zeros((96, 96), np.uint8)
     left_dark[:, 48:] = 200
-    grey = predict.read_image(save(tmp_path / "grey.png", left_dark))
-    deep = predict.read_image(save(tmp_path / "deep.tif", left_dark.astype(np.uint16) << 8))
+    grey = picture(save(tmp_path / "grey.png", left_dark))
+    deep = picture(save(tmp_path / "deep.tif", left_dark.astype(np.uint16) << 8))
     np.testing.assert_array_equal(grey, np.repeat(left_dark[..., None], 3, axis=2))
     np.testing.assert_array_equal(deep, grey)
     exif = Image.Exif()
     exif[0x0112] = 6  # turned clockwise by a quarter
-    turned = predict.read_image(save(tmp_path / "turned.png", left_dark, exif=exif))
+    turned = picture(save(tmp_path / "turned.png", left_dark, exif=exif))
     np.testing.assert_array_equal(turned, np.rot90(grey, -1))
 
 
-def test_the_sheet_shows_each_image_with_its_class(model):
+def answers_of(probabilities: np.ndarray) -> list:
+    square = (0, 0, 96)
+    return [
+        predict.Answer(Path(f"{number}.png"), 1, 1, square, IMAGES[number], row, True)
+        for number, row in enumerate(probabilities)
+    ]
+
+
+def test_the_sheet_shows_each_image_with_its_class():
     probabilities = np.full((9, 8), 0.02)
     probabilities[np.arange(9), [6, 6, 6, 6, 6, 3, 3, 3, 7]] = 0.86
     probabilities[0] = np.eye(8)[6]
-    figure = predict.sheet(IMAGES[:9], probabilities, CLASS_NAMES, "Model x. " + predict.CAUTION)
+    answers = answers_of(probabilities)
+    answers[8] = answers[8]._replace(known=False)
+    figure = predict.sheet(answers, CLASS_NAMES, "Model x. " + predict.CAUTION)
     heading = " ".join(figure.get_suptitle().split())
-    assert heading == "9 images: 5 neutrophil, 3 immature granulocytes, 1 platelet"
+    assert heading == ("9 images: 5 neutrophil, 3 immature granulocytes, 1 not a cell I know")
     titles = [text.get_text().split("\n") for axis in figure.axes for text in axis.texts]
     assert len(titles) == 9
     assert titles[0] == ["neutrophil", ">99.9 %"]
     assert titles[5] == ["immature", "granulocytes", "86.0 %"]
+    assert " ".join(titles[8]).split() == ["not", "a", "cell", "I", "know"]
     assert predict.CAUTION in " ".join(figure.get_supxlabel().split())
 
 
@@ -277,11 +305,13 @@ def test_the_sheet_of_many_shows_the_first_and_says_so(work, monkeypatch, capsys
     for number in range(5):
         save(work / f"cells/{number}.png", IMAGES[number])
     assert predict.main(["cells", "--sheet", "sheets/a.png"]) == 0
-    images, probabilities, _, note = seen[0]
-    np.testing.assert_array_equal(images, IMAGES[:3])
-    np.testing.assert_allclose(probabilities, expected(IMAGES[:5]), atol=1e-5)
+    answers, _, note = seen[0]
+    np.testing.assert_array_equal([answer.picture for answer in answers[:3]], IMAGES[:3])
+    assert all(answer.picture is None for answer in answers[3:])
+    found = [answer.probabilities for answer in answers]
+    np.testing.assert_allclose(found, expected(IMAGES[:5]), atol=1e-5)
     assert "(the first 3 are shown)" in " ".join(
-        sheet(images, probabilities, CLASS_NAMES, note).get_suptitle().split()
+        sheet(answers, CLASS_NAMES, note).get_suptitle().split()
     )
     assert Image.open(work / "sheets" / "a.png").format == "PNG"
     assert "a.png written." in capsys.readouterr().out
@@ -354,15 +384,15 @@ def test_an_older_table_and_sheet_of_ours_are_renewed(work):
 def test_ctrl_c_keeps_what_was_answered(work, monkeypatch):
     for number in range(70):
         save(work / f"cells/{number:02}.png", IMAGES[number])
-    classify, calls = released.classify, []
+    outputs, calls = released.outputs, []
 
     def interrupted(*arguments):
         calls.append(1)
-        if len(calls) > 1:
+        if len(calls) > 4:
             raise KeyboardInterrupt
-        return classify(*arguments)
+        return outputs(*arguments)
 
-    monkeypatch.setattr(released, "classify", interrupted)
+    monkeypatch.setattr(released, "outputs", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict.main(["cells"])
     assert len(rows_of(work / "predictions.csv")) == 64
@@ -449,3 +479,86 @@ def test_a_name_too_long_for_any_file_is_one_sentence(work, capsys):
 def test_reading_alone_says_what_is_wrong(tmp_path):
     with pytest.raises(CourseError, match="cannot be read"):
         predict.read_image(tmp_path / "missing.png")
+
+
+# --- which classes can occur, and what is no cell
+
+
+def test_only_the_classes_that_can_occur_are_answered(work, capsys):
+    save(work / "a.png")
+    assert predict.main(["a.png", "--csv", "all.csv"]) == 0
+    before = rows_of(work / "all.csv")[0]
+    allowed = [name for name in CLASS_NAMES if name not in (before["class"], before["second"])]
+    options = ["--classes", ", ".join(allowed)]
+    assert predict.main(["a.png", *options, "--csv", "some.csv"]) == 0
+    after = rows_of(work / "some.csv")[0]
+    assert float(after[before["class"]]) == float(after[before["second"]]) == 0
+    np.testing.assert_allclose(sum(float(after[name]) for name in allowed), 1, atol=1e-5)
+    shares = np.array([[float(row[name]) for name in allowed] for row in (before, after)])
+    np.testing.assert_allclose(shares[0] / shares[0].sum(), shares[1], atol=1e-4)
+    assert f"{len(allowed)} of its 8 classes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("monocyte,cat", "The model has no class 'cat': give --classes some of basophil, "),
+        ("monocyte", "The model needs two classes or more"),
+        (" , ", "The model needs two classes or more"),
+    ],
+)
+def test_classes_that_are_none_are_refused(work, given, sentence):
+    save(work / "a.png")
+    assert refused("a.png", "--classes", given).startswith(sentence)
+
+
+def test_what_is_unlike_the_training_gets_no_name(work, monkeypatch, capsys):
+    save(work / "a.png")
+    save(work / "b.png", IMAGES[1])
+    likely = CLASS_NAMES[expected(IMAGES[1:2]).argmax()]
+    probabilities = predict.Network.probabilities
+
+    def second_unknown(network, images):
+        return probabilities(network, images)[0], np.array([True, False])
+
+    monkeypatch.setattr(predict.Network, "probabilities", second_unknown)
+    assert predict.main(["a.png", "b.png", "--csv", "x.csv"]) == 0
+    assert f"b.png: not a cell I know (most like: {likely}, " in capsys.readouterr().out
+    known, unknown = rows_of(work / "x.csv")
+    assert known["class"] in CLASS_NAMES
+    assert (unknown["class"], unknown["probability"]) == ("not a cell I know", "")
+    assert unknown["second"] == likely
+    assert unknown["second_probability"] == unknown[likely]
+
+
+def test_each_cell_of_a_field_has_a_row(work, monkeypatch, capsys):
+    save(work / "field.png", np.concatenate([IMAGES[0], IMAGES[1]], axis=1))
+    found = [cells.Cell(48, 48, 90), cells.Cell(144, 48, 90)]
+    monkeypatch.setattr(cells, "find_cells", lambda image: found)
+    assert predict.main(["field.png", "--csv", "x.csv", "--sheet", "x.png"]) == 0
+    written = capsys.readouterr().out
+    assert "field.png, cell 2 of 2: " in written
+    assert "x.csv written: 1 image, 2 cells." in written
+    rows = rows_of(work / "x.csv")
+    assert [(r["cell"], r["left"], r["top"], r["side"]) for r in rows] == [
+        ("1", "0", "0", "96"),
+        ("2", "96", "0", "96"),
+    ]
+    probabilities = [[float(row[name]) for name in CLASS_NAMES] for row in rows]
+    np.testing.assert_allclose(probabilities, expected(IMAGES[:2]), atol=1e-5)
+
+
+def test_a_network_with_a_reference_is_modest_and_silent_far_from_its_training(model):
+    near, far = IMAGES[:4].copy(), np.full((4, 96, 96, 3), 255, np.uint8)
+    images = keras.Input((96, 96, 3))
+    pooled = layers.GlobalAveragePooling2D(name="pooling")(layers.Rescaling(1 / 255)(images))
+    toy = keras.Model(images, layers.Dense(8, name="logits")(pooled))
+    both = familiarity.with_features(toy)
+    reference = familiarity.fit(released.outputs(both, IMAGES)[0], np.arange(70) % 8)
+    card = CARD | {"familiarity": {"limit": 5.0, "temperature": [0.0, 0.5]}}
+    network = predict.Network(card, both, reference, np.ones(8, bool))
+    probabilities, known = network.probabilities(np.concatenate([near, far]))
+    assert known.tolist() == [True] * 4 + [False] * 4
+    logits = released.outputs(toy, far)[0]
+    assert (probabilities[4:].max(axis=1) < metrics.softmax(logits).max(axis=1)).all()
+    assert familiarity.with_features(model) is None

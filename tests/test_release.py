@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from commands import release
+from commands import familiarity, release
 from helpers import course
 from helpers.changes.shifts import chains
 from helpers.course import CourseError
@@ -412,3 +412,41 @@ def test_the_weights_bear_no_date(model, models, card):
     with zipfile.ZipFile(release.write(model, "toy", card) / "weights.npz") as archive:
         assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert {member.create_system for member in archive.infolist()} == {3}
+
+
+# --- what is unfamiliar to a released model
+
+
+def pooled_network() -> keras.Model:
+    images = keras.Input((96, 96, 3), name="image")
+    patches = layers.AveragePooling2D(24)(layers.Rescaling(1 / 255)(images))
+    features = layers.Conv2D(12, 1)(patches)
+    pooled = layers.GlobalAveragePooling2D(name="pooling")(features)
+    return keras.Model(images, layers.Dense(8, name="logits")(pooled), name="toy")
+
+
+def test_a_release_knows_what_is_unlike_its_training(models, data, result, monkeypatch, capsys):
+    rng = np.random.default_rng(1)
+    for name in ("train", *data.sets):
+        noisy = np.clip(
+            IMAGES[:8].repeat(5, axis=0) / 2 + rng.uniform(0, 99, (40, 1, 1, 1)), 0, 255
+        )
+        data.sets[name] = ImageSet(noisy.astype(np.uint8), LABELS)
+    trained(monkeypatch, pooled_network(), result, data)
+    assert release.main(["fine_tuned", "--as", "toy"]) == 0
+    card = released.card("toy")
+    found = card["familiarity"]
+    reference = familiarity.load("toy", card)
+    model = familiarity.with_features(released.load("toy"))
+    features = released.outputs(model, data["shifted_validation"].images)[0]
+    assert (reference.distances(features) > found["limit"]).sum() == 2  # 5 % of 40
+    assert found["measured"]["shifted_validation"]["unfamiliar"] == pytest.approx(0.05)
+    assert set(found["measured"]) == set(data.evaluation_sets)
+    text = (models / "toy" / "CARD.md").read_text()
+    assert f"(a distance of {found['limit']:.2f})" in text
+    before = {file.name: file.read_bytes() for file in (models / "toy").iterdir()}
+    assert release.main(["--familiarity", "toy"]) == 0
+    assert {file.name: file.read_bytes() for file in (models / "toy").iterdir()} == before
+    other = dataclasses.replace(data, fingerprint="other")
+    with pytest.raises(CourseError, match="was trained on other images than"):
+        release.familiarise("toy", other)

@@ -421,11 +421,31 @@ def _refuse_misplaced(name: str, root: Parts, files: Readers, folders: set[Parts
 
 def decode(data: bytes, name: str, is_pbc: bool) -> np.ndarray:
     """Return an image file's content as uint8 (96, 96, 3); `name` is for the sentence."""
+    rgb = decode_whole(data, name)
+    side = min(rgb.size)
+    if is_pbc and side >= PBC_CROP:
+        side = PBC_CROP
+    return resized_square(rgb, ((rgb.width - side) // 2, (rgb.height - side) // 2), side)
+
+
+def resized_square(rgb: Image.Image, corner: tuple[int, int], side: int) -> np.ndarray:
+    """Return a square of an image as uint8 (96, 96, 3); its left upper corner is (left, top)."""
+    left, top = corner
+    square = rgb.crop((left, top, left + side, top + side))
+    return np.asarray(square.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC))
+
+
+def decode_whole(data: bytes, name: str) -> Image.Image:
+    """Return an image file's content, RGB, upright, as large as it is; `name` is for the sentence.
+
+    Raises:
+        CourseError: if it is no image, a damaged or a far too large one.
+    """
     if len(data) > MAX_FILE_BYTES:
         raise CourseError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB: make it smaller.")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            rgb = _as_rgb(ImageOps.exif_transpose(image))
+            return _as_rgb(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise CourseError(
             f"{name} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller."
@@ -438,12 +458,6 @@ def decode(data: bytes, name: str, is_pbc: bool) -> np.ndarray:
         raise CourseError(
             f"{name} is an image that cannot be read ({error}): mend or remove it."
         ) from error
-    side = min(rgb.size)
-    if is_pbc and side >= PBC_CROP:
-        side = PBC_CROP
-    left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
-    square = rgb.crop((left, top, left + side, top + side))
-    return np.asarray(square.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC))
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -140,13 +140,22 @@ def classify(model: keras.Model, images: np.ndarray, temperature: float) -> np.n
     Returns:
         float32 (N, classes), each row of sum 1.
     """
-    logits = np.empty((len(images), model.output_shape[-1]))
+    (logits,) = outputs(model, images)
+    return special.softmax(logits / temperature, axis=1).astype(np.float32)
+
+
+def outputs(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
+    """Return each output of a model, float32 (N, ...); an image's do not depend on its batch."""
+    found = [np.empty((len(images), *tensor.shape[1:]), np.float32) for tensor in model.outputs]
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]
         batch = np.zeros((BATCH, *images.shape[1:]), np.float32)
         batch[: len(part)] = part
-        logits[start : start + BATCH] = model.predict_on_batch(batch)[: len(part)]
-    return special.softmax(logits / temperature, axis=1).astype(np.float32)
+        answers = model.predict_on_batch(batch)
+        answers = answers if isinstance(answers, list) else [answers]
+        for array, answer in zip(found, answers, strict=True):
+            array[start : start + BATCH] = answer[: len(part)]
+    return found
 
 
 def _check(card: dict) -> None:

@@ -130,3 +130,15 @@ def test_a_smaller_network_that_is_as_good():
     judge = SimpleNamespace(images=IMAGES, labels=by_first_row(IMAGES))
     given = {"reference": Network(100, by_first_row), "judge": judge}
     assert verdict("03.6", Network(50, by_first_row), **given) is None
+
+
+def test_a_smaller_network_that_the_images_do_not_tell_apart():
+    labels = by_first_row(IMAGES)
+    judge = SimpleNamespace(images=IMAGES, labels=labels)
+
+    def wrong_in(count):
+        return lambda images: np.where(np.arange(len(images)) < count, 7 - labels, labels)
+
+    given = {"reference": Network(100, by_first_row), "judge": judge}
+    assert verdict("03.6", Network(50, wrong_in(6)), **given) is None
+    refused("03.6", Network(50, wrong_in(20)), "2 points below", **given)

@@ -111,6 +111,7 @@ def build(folder: Path) -> float:
         "networks": networks,
         "samples": samples,
         "about_networks": ABOUT_NETWORKS,
+        "samples_title": "A synthetic cell" if about_samples == SYNTHETIC else "A photograph",
         "about_samples": about_samples,
         "runtime": f"{RUNTIME} {RUNTIME_VERSION}",
         "runtime_bytes": sum(map(len, runtime.values())),

@@ -436,6 +436,7 @@ def test_keys_turn_knobs_move_the_patch_and_reset(page):
 
 
 def test_every_control_has_a_name_for_screen_readers(page):
+    page.turn("rotation", 3)  # now it has a button that resets it
     nodes = page.call("Accessibility.getFullAXTree")["nodes"]
     roles = ("slider", "button", "radio", "image", "application", "link", "article", "table")
     named = [
@@ -447,6 +448,7 @@ def test_every_control_has_a_name_for_screen_readers(page):
     assert [role for role, name in named if not name and role != "table"] == []
     counts = Counter(role for role, _ in named)
     assert (counts["slider"], counts["radio"], counts["article"]) == (7, 8, 2)
+    assert ("button", "Reset rotation") in named
 
 
 @pytest.mark.parametrize("width", [1280, 700, 390, 320])
@@ -665,6 +667,7 @@ def test_the_folder_holds_all_that_the_page_names(tmp_path, monkeypatch):
     content = json.loads((tmp_path / "page.json").read_text())
     assert content["runtime_bytes"] == 3
     assert "Synthetic cells" in content["about_samples"]
+    assert content["samples_title"] == "A synthetic cell"
     assert [sample["label"] for sample in content["samples"]] == list(range(8))
     for sample in content["samples"]:
         assert Image.open(tmp_path / sample["file"]).size == (96, 96)

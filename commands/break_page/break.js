@@ -612,6 +612,7 @@ async function start() {
   networks = page.networks;
   buildKnobs();
   buildNetworks();
+  element("choice-title").textContent = page.samples_title;
   const missing = buildSamples(page.samples);
   element("which").textContent = page.about_networks;
   element("about-samples").textContent = `${page.about_samples} Shown is the first of its class ` +

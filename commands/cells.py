@@ -13,14 +13,12 @@ from scipy import ndimage
 
 from helpers.data import reading
 
-# Diameter of a nucleus in the networks' pictures, as a fraction of the side: a photograph is
-# enlarged until it has both, never reduced. In the training's photographs the medians of the
-# classes with a nucleus go from 0.33 to 0.58.
+# Diameter of a nucleus as a fraction of a picture's side. In the training's photographs the medians
+# of the classes with a nucleus go from 0.33 to 0.58: a smaller one is enlarged to both sizes.
+SMALL_NUCLEUS = 0.34
 NUCLEUS_SIZES = (0.42, 0.5)
 # More would show pixels, not a cell.
 LARGEST_ZOOM = 4.0
-# Less is not worth another look.
-SMALLEST_ZOOM = 1.05
 
 # A photograph is a field of several cells if its shorter side has at least so many pixels and no
 # nucleus takes more than this fraction of it.
@@ -86,11 +84,12 @@ def find_cells(image: Image.Image) -> list[Cell]:
 def squares(image: Image.Image, cell: Cell | None) -> list[tuple[int, int, int]]:
     """Return left, top and side, in pixels, of the squares in which a network is shown a cell.
 
-    In each the nucleus has one of NUCLEUS_SIZES, as far as the photograph reaches. The first is the
-    larger one; a cell that fills the picture, or None, has the largest possible square alone.
+    A small cell's nucleus has one of NUCLEUS_SIZES in each, the first being the larger square. A
+    large cell has the largest square that is possible; None has the photograph's middle.
     """
     whole = min(image.size)
-    sides = {_side(whole, cell, size) for size in NUCLEUS_SIZES} if cell else {whole}
+    is_small = cell and cell.diameter < SMALL_NUCLEUS * whole
+    sides = {_side(whole, cell, size) for size in NUCLEUS_SIZES} if is_small else {whole}
     middle = (cell.left, cell.top) if cell else (image.width / 2, image.height / 2)
     return [
         (*(min(max(int(m - s / 2), 0), n - s) for m, n in zip(middle, image.size, strict=True)), s)
@@ -99,7 +98,7 @@ def squares(image: Image.Image, cell: Cell | None) -> list[tuple[int, int, int]]
 
 
 def views(image: Image.Image, squares: list[tuple[int, int, int]]) -> np.ndarray:
-    """Return the pictures that a network is asked about; its answers are averaged.
+    """Return the pictures of a cell that a network is asked about.
 
     They are the squares and, where the background has another colour than the training's, the
     squares with the channels' gains mended.
@@ -109,16 +108,16 @@ def views(image: Image.Image, squares: list[tuple[int, int, int]]) -> np.ndarray
         squares: as `squares` returns them.
 
     Returns:
-        uint8 (1 to 4, 96, 96, 3); the first is the one to show.
+        uint8 (1 to 4, 96, 96, 3), the squares as they are first.
     """
     crops = [reading.resized_square(image, (left, top), side) for left, top, side in squares]
     return np.stack([*crops, *(b for crop in crops if (b := _balanced(crop)) is not None)])
 
 
 def _side(whole: int, cell: Cell, nucleus: float) -> int:
-    """Return the side of the square in which a cell's nucleus has this size, at most the whole."""
+    """Return the side of the square in which a small cell's nucleus has this size."""
     zoom = min(nucleus * whole / cell.diameter, LARGEST_ZOOM * max(1, whole / WORKING_SIDE))
-    return whole if zoom < SMALLEST_ZOOM else max(1, round(whole / zoom))
+    return max(1, round(whole / zoom))
 
 
 def _red_density(pixels: np.ndarray) -> np.ndarray:

@@ -292,16 +292,21 @@ def measure_photographs() -> None:
     validation = data["validation"]
     rows = np.random.default_rng(0).permutation(len(validation))[:PHOTOGRAPHS]
     images, labels = validation.images[rows], validation.labels[rows]
-    for scale in SCALES:
-        changed = [rescaled(image, scale) for image in images]
+    judged = {
+        f"cells at {scale:.0%} of their size": ([rescaled(i, scale) for i in images], labels)
+        for scale in SCALES
+    }
+    shifted = data["shifted_validation"]
+    rows = np.random.default_rng(1).permutation(len(shifted))[: 2 * PHOTOGRAPHS]
+    judged["shifted validation"] = (list(shifted.images[rows]), shifted.labels[rows])
+    for name, (pictures, truth) in judged.items():
         for way, whole in (("as it is", True), ("found", False)):
-            probabilities, known = predict.judged(changed, network, whole)
-            correct = probabilities.argmax(axis=1) == labels
-            error = metrics.expected_calibration_error(probabilities[known], labels[known])
+            probabilities, known = predict.judged(pictures, network, whole)
+            correct = probabilities.argmax(axis=1) == truth
+            error = metrics.expected_calibration_error(probabilities[known], truth[known])
             print(
-                f"cells at {scale:.0%} of their size, {way:9s}"
-                f"correct {metrics.fraction(correct)}, unfamiliar {1 - known.mean():.1%}, "
-                f"calibration error of the others {error.value:.3f}",
+                f"{name}, {way}: correct {metrics.fraction(correct)}, unfamiliar "
+                f"{1 - known.mean():.1%}, calibration error of the others {error.value:.3f}",
                 flush=True,
             )
     for name, pictures in strangers(images).items():

@@ -47,6 +47,10 @@ PBC_SIZES = {(360, 363), (208, 208)}
 # Images that are read before the network is asked; no more are held at once.
 BATCH = 16
 
+# An enlarged or recoloured picture counts if it is hardly less familiar than the photograph as it
+# is: what looks like a small nucleus may be a bubble, a stripe or a speck.
+FARTHER, BESIDE = 1.5, 1.0
+
 # Said of a picture that is unlike the training's.
 UNKNOWN = "not a cell I know"
 
@@ -80,21 +84,30 @@ class Network(NamedTuple):
     reference: familiarity.Reference | None
     allowed: np.ndarray
 
-    def probabilities(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return float64 (N, classes), each row of sum 1, and bool (N,): which are familiar.
+    def asked(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return float64 (N, classes), each row of sum 1, and distances from the training, (N,).
+
+        Without a reference all distances are 1.
 
         Args:
             images: uint8 (N, 96, 96, 3), RGB.
         """
         *features, logits = released.outputs(self.model, images)
-        temperature, known = np.full(len(images), self.card["temperature"]), np.ones(len(images))
+        temperature, distances = (
+            np.full(len(images), self.card["temperature"]),
+            np.ones(len(images)),
+        )
         if self.reference:
-            settings = self.card["familiarity"]
             distances = self.reference.distances(features[0])
-            temperature = familiarity.temperatures(settings["temperature"], distances)
-            known = distances <= settings["limit"]
+            settings = self.card["familiarity"]["temperature"]
+            temperature = familiarity.temperatures(settings, distances)
         scaled = np.where(self.allowed, logits / temperature[:, None], -np.inf)
-        return special.softmax(scaled, axis=1), known.astype(bool)
+        return special.softmax(scaled, axis=1), distances
+
+    def knows(self, distances: np.ndarray) -> bool:
+        """Return whether pictures of one cell are familiar, by their geometric mean distance."""
+        limit = self.card["familiarity"]["limit"] if self.reference else np.inf
+        return np.exp(np.log(distances).mean()) <= limit
 
 
 class Answer(NamedTuple):
@@ -106,8 +119,8 @@ class Answer(NamedTuple):
         count: of cells on it.
         square: left, top and side, in pixels, of what was looked at.
         picture: uint8 (96, 96, 3), the same.
-        probabilities: float (classes,), the mean over the cell's views.
-        known: whether half of the views or more are familiar.
+        probabilities: float (classes,), the mean over the pictures that count.
+        known: whether it is familiar.
     """
 
     path: Path
@@ -261,24 +274,70 @@ def _answers(files: list[Path], network: Network, pbc: bool, whole: bool) -> Ite
 def _named(
     images: dict[Path, Image.Image], network: Network, pbc: bool, whole: bool
 ) -> Iterator[Answer]:
-    found = {path: squares_of(image, pbc, whole) for path, image in images.items()}
-    asked = [(path, number) for path, each in found.items() for number in range(len(each))]
-    if not asked:
+    looks = [
+        look
+        for path, image in images.items()
+        for look in _looks(path, image, squares_of(image, pbc, whole))
+    ]
+    if not looks:
         return
-    views = [cells.views(images[path], found[path][number]) for path, number in asked]
-    probabilities, known = network.probabilities(np.concatenate(views))
-    ends = np.cumsum([len(own) for own in views])
-    for (path, number), own, end in zip(asked, views, ends, strict=True):
+    pictures = [np.concatenate(look.views) for look in looks]
+    probabilities, distances = network.asked(np.concatenate(pictures))
+    ends = np.cumsum([len(own) for own in pictures])
+    for look, own, end in zip(looks, pictures, ends, strict=True):
         rows = slice(end - len(own), end)
+        counts = _counting(distances[rows], len(look.views[0]))
+        first = int(np.argmax(counts))
         yield Answer(
-            path,
-            number + 1,
-            len(found[path]),
-            found[path][number][0],
-            own[0],
-            probabilities[rows].mean(axis=0),
-            known[rows].mean() >= 0.5,
+            look.path,
+            look.number,
+            look.count,
+            look.squares[first > 0],
+            own[first],
+            probabilities[rows][counts].mean(axis=0),
+            network.knows(distances[rows][counts]),
         )
+
+
+class _Look(NamedTuple):
+    """What is shown to the network of one cell: of the whole photograph, then enlarged.
+
+    Attributes:
+        path, number, count: as in `Answer`.
+        squares: the first of each.
+        views: uint8 (1 or more, 96, 96, 3) of each, the photograph as it is first.
+    """
+
+    path: Path
+    number: int
+    count: int
+    squares: list[tuple[int, int, int]]
+    views: list[np.ndarray]
+
+
+def _looks(path: Path, image: Image.Image, found: list[list[tuple]]) -> Iterator[_Look]:
+    for number, squares in enumerate(found, 1):
+        shown = [squares]
+        (as_it_is,) = cells.squares(image, None)
+        # A field as a whole shows no cell, and a PBC photograph is taken as in the training.
+        if len(found) == 1 and squares[0][2] < as_it_is[2] and len(squares) > 1:
+            shown = [[as_it_is], squares]
+        views = [cells.views(image, each) for each in shown]
+        if image.size in PBC_SIZES:
+            views = [views[0][:1]]
+        yield _Look(path, number, len(found), [each[0] for each in shown], views)
+
+
+def _counting(distances: np.ndarray, as_it_is: int) -> np.ndarray:
+    """Return bool (N,): which views of a cell count, the first being the photograph as it is.
+
+    Those that are not much farther from the training than that one; of these the enlarged ones
+    alone, if there are any, for a small cell is taken for another class as it is.
+    """
+    counts = distances <= FARTHER * distances[0] + BESIDE
+    if counts[as_it_is:].any():
+        counts[:as_it_is] = False
+    return counts
 
 
 def judged(

@@ -44,8 +44,9 @@ def test_a_small_cell_is_enlarged_to_the_sizes_that_the_networks_know(diameter):
     assert abs(columns.mean() - 47.5) < 3
 
 
-def test_a_large_cell_is_left_as_it_is():
-    image = photograph((200, 200), [(100, 100, 110)])
+@pytest.mark.parametrize("diameter", [75, 110])
+def test_a_large_cell_is_left_as_it_is(diameter):
+    image = photograph((200, 200), [(100, 100, diameter)])
     assert cells.squares(image, *cells.find_cells(image)) == [(0, 0, 200)]
 
 

@@ -516,12 +516,8 @@ def test_what_is_unlike_the_training_gets_no_name(work, monkeypatch, capsys):
     save(work / "a.png")
     save(work / "b.png", IMAGES[1])
     likely = CLASS_NAMES[expected(IMAGES[1:2]).argmax()]
-    probabilities = predict.Network.probabilities
-
-    def second_unknown(network, images):
-        return probabilities(network, images)[0], np.array([True, False])
-
-    monkeypatch.setattr(predict.Network, "probabilities", second_unknown)
+    known = iter([True, False])
+    monkeypatch.setattr(predict.Network, "knows", lambda *given: next(known))
     assert predict.main(["a.png", "b.png", "--csv", "x.csv"]) == 0
     assert f"b.png: not a cell I know (most like: {likely}, " in capsys.readouterr().out
     known, unknown = rows_of(work / "x.csv")
@@ -548,6 +544,34 @@ def test_each_cell_of_a_field_has_a_row(work, monkeypatch, capsys):
     np.testing.assert_allclose(probabilities, expected(IMAGES[:2]), atol=1e-5)
 
 
+def test_an_enlarged_picture_counts_alone_if_it_is_no_stranger():
+    count = predict._counting
+    assert count(np.array([1.0, 2.0, 2.4, 9.0]), 1).tolist() == [False, True, True, False]
+    assert count(np.array([1.0, 9.0, 9.0]), 1).tolist() == [True, False, False]
+    assert count(np.array([1.0, 2.0, 9.0, 2.0]), 2).tolist() == [False, False, False, True]
+    assert count(np.array([4.0, 6.9, 7.1]), 3).tolist() == [True, True, False]
+
+
+def test_a_small_cell_is_looked_at_enlarged_and_a_bubble_is_not(work, monkeypatch):
+    image = np.full((200, 200, 3), 230, np.uint8)
+    image[80:110, 90:120] = (90, 50, 140)
+    save(work / "a.png", image)
+    for farther, expected in ((1.0, range(60, 90)), (9.0, [200])):
+        monkeypatch.undo()
+        monkeypatch.setattr(course, "root", lambda: work.parent / "course")
+        monkeypatch.chdir(work)
+        asked = predict.Network.asked
+
+        def changed(network, images, farther=farther, asked=asked):
+            distances = np.where(np.arange(len(images)) > 0, farther, 1.0)
+            return asked(network, images)[0], distances
+
+        monkeypatch.setattr(cells, "_balanced", lambda crop: None)
+        monkeypatch.setattr(predict.Network, "asked", changed)
+        assert predict.main(["a.png", "--csv", "x.csv"]) == 0
+        assert int(rows_of(work / "x.csv")[0]["side"]) in expected
+
+
 def test_a_network_with_a_reference_is_modest_and_silent_far_from_its_training(model):
     near, far = IMAGES[:4].copy(), np.full((4, 96, 96, 3), 255, np.uint8)
     images = keras.Input((96, 96, 3))
@@ -557,8 +581,8 @@ def test_a_network_with_a_reference_is_modest_and_silent_far_from_its_training(m
     reference = familiarity.fit(released.outputs(both, IMAGES)[0], np.arange(70) % 8)
     card = CARD | {"familiarity": {"limit": 5.0, "temperature": [0.0, 0.5]}}
     network = predict.Network(card, both, reference, np.ones(8, bool))
-    probabilities, known = network.probabilities(np.concatenate([near, far]))
-    assert known.tolist() == [True] * 4 + [False] * 4
+    probabilities, distances = network.asked(np.concatenate([near, far]))
+    assert [network.knows(one) for one in distances[:, None]] == [True] * 4 + [False] * 4
     logits = released.outputs(toy, far)[0]
     assert (probabilities[4:].max(axis=1) < metrics.softmax(logits).max(axis=1)).all()
     assert familiarity.with_features(model) is None

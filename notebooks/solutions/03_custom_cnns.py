@@ -123,17 +123,17 @@ check("03.5", answer)
 # **Exercise 03.6** · Build and train a network with *at most half* of CNN 1's weights that is at
 # most 2 points less accurate on the validation images than `network`.
 #
-# The weights sit in the dense layer, so that is where to save: one more convolution with pooling
-# leaves it a quarter of the places. Fewer filters in the first layer cost little, and save time.
+# The weights sit in the dense layer, so that is where to save: the last pooling takes the largest of
+# 4 x 4 places in the place of 2 x 2, which leaves the dense layer a quarter of its inputs.
 # (Chosen and judged on the same validation images, its accuracy is a little too good: a fair
 # comparison would need a test.)
 
 # %% tags=["nbval-ignore-output"]
 keras.utils.set_random_seed(0)
 smaller = keras.Sequential([keras.Input((96, 96, 3)), layers.Rescaling(1 / 255)])
-for filters in (16, 32, 64):
+for filters, pool in ((32, 2), (64, 4)):
     smaller.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
-    smaller.add(layers.MaxPooling2D(2))
+    smaller.add(layers.MaxPooling2D(pool))
 smaller.add(layers.Flatten())
 smaller.add(layers.Dense(class_count))
 epochs = len(train(smaller)["loss"])

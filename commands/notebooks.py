@@ -11,8 +11,10 @@ import argparse
 import hashlib
 import os
 import re
+import subprocess
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import jupytext
@@ -236,6 +238,16 @@ class DropNoise(Preprocessor):
         return cell, resources
 
 
+class _Executor(ExecutePreprocessor):
+    """Executes notebooks; what a library writes to standard error past Python is kept from them.
+
+    TensorFlow greets each kernel with lines on GPUs that no setting silences.
+    """
+
+    def setup_kernel(self, **options: object) -> AbstractContextManager:
+        return super().setup_kernel(stderr=subprocess.DEVNULL, **options)
+
+
 def execute(path: Path, target: Path) -> tuple[float, float | None]:
     """Execute a notebook in a kernel of its own and in its folder; write it, with outputs.
 
@@ -251,7 +263,7 @@ def execute(path: Path, target: Path) -> tuple[float, float | None]:
     notebook = from_python(path)
     # No progress bars: they would stay in the stored outputs.
     os.environ["TQDM_DISABLE"] = "1"
-    executor = ExecutePreprocessor(timeout=None, kernel_name="python3", record_timing=False)
+    executor = _Executor(timeout=None, kernel_name="python3", record_timing=False)
     executor.extra_arguments = ["--log-level=CRITICAL"]
     peaks = []
 

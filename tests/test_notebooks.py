@@ -255,6 +255,14 @@ def test_each_notebook_runs_in_a_kernel_of_its_own_and_its_memory_is_told(tmp_pa
             assert 0.3 < gigabytes < 1
 
 
+def test_what_a_kernels_libraries_write_is_not_on_the_terminal(tmp_path, capfd):
+    path = tmp_path / "01_toy.py"
+    path.write_text('# %%\nimport os\nos.write(2, b"a library\'s greeting")\nprint("answer")\n')
+    notebooks.execute(path, tmp_path / "out.ipynb")
+    assert "answer" in (tmp_path / "out.ipynb").read_text()
+    assert "greeting" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["01_inspect", "02_clean"])
 def test_the_first_notebooks_run_on_a_reader_s_own_images(name, tmp_path, monkeypatch):
     """Continuous integration runs them all so; these two need no TensorFlow."""

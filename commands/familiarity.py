@@ -8,7 +8,6 @@ kept and the others taken for equal (Tipping & Bishop 1999, *Probabilistic princ
 analysis*).
 """
 
-import hashlib
 import io
 from typing import NamedTuple
 
@@ -16,7 +15,6 @@ import keras
 import numpy as np
 from scipy import optimize, special
 
-from helpers.course import CourseError
 from helpers.models import released
 
 FILE = "familiarity.npz"
@@ -107,13 +105,7 @@ def load(name: str, card: dict) -> Reference | None:
     """
     if FILE not in card["sha256"]:
         return None
-    path = released.folder(name) / FILE
-    content = path.read_bytes() if path.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != card["sha256"][FILE]:
-        raise CourseError(
-            f"{FILE} of the released model {name!r} is missing or not the file that its card names "
-            "(another SHA-256): restore both from git."
-        )
+    content = released.checked_file(name, FILE, card)
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         return Reference(**{field: stored[field] for field in Reference._fields})
 

@@ -93,10 +93,8 @@ class Network(NamedTuple):
             images: uint8 (N, 96, 96, 3), RGB.
         """
         *features, logits = released.outputs(self.model, images)
-        temperature, distances = (
-            np.full(len(images), self.card["temperature"]),
-            np.ones(len(images)),
-        )
+        temperature = np.full(len(images), self.card["temperature"])
+        distances = np.ones(len(images))
         if self.reference:
             distances = self.reference.distances(features[0])
             settings = self.card["familiarity"]["temperature"]
@@ -163,19 +161,53 @@ def read_image(path: Path) -> Image.Image:
         return reading.decode_whole(reading.read_file(path), printable(path))
 
 
-def squares_of(image: Image.Image, pbc: bool = False, whole: bool = False) -> list[list[tuple]]:
-    """Return for each cell of an image the squares to look at, see `cells.squares`.
+class Look(NamedTuple):
+    """What a network is shown of one cell.
+
+    Attributes:
+        path, number, count: as in `Answer`.
+        squares: left, top and side, in pixels, of the photograph as it is; where the cell is small
+            also of the larger enlarged square.
+        views: uint8 (1 or more, 96, 96, 3) for each of `squares`.
+    """
+
+    path: Path
+    number: int
+    count: int
+    squares: list[tuple[int, int, int]]
+    views: list[np.ndarray]
+
+
+def looks(path: Path, image: Image.Image, pbc: bool = False, whole: bool = False) -> list[Look]:
+    """Return what a network is shown of each cell of an image.
 
     Args:
+        path: of the image.
         image: RGB, any size.
         pbc: the central 200 pixels, whatever its size; else only if that is in PBC_SIZES.
         whole: the central square, otherwise; else the cells are looked for.
     """
-    if (pbc or image.size in PBC_SIZES) and min(image.size) >= reading.PBC_CROP:
-        side = reading.PBC_CROP
-        return [[((image.width - side) // 2, (image.height - side) // 2, side)]]
-    found = [] if whole or pbc else cells.find_cells(image)
-    return [cells.squares(image, cell) for cell in found or [None]]
+    if pbc or image.size in PBC_SIZES:
+        side = min(reading.PBC_CROP, *image.size)
+        left, top = ((length - side) // 2 for length in image.size)
+        picture = reading.resized_square(image, (left, top), side)
+        return [Look(path, 1, 1, [(left, top, side)], [picture[None]])]
+    found = ([] if whole else cells.find_cells(image)) or [None]
+    shown = [[cells.squares(image, cell)] for cell in found]
+    as_it_is = cells.squares(image, None)
+    # A field as a whole shows no cell.
+    if len(found) == 1 and shown[0][0][0][2] < as_it_is[0][2]:
+        shown[0].insert(0, as_it_is)
+    return [
+        Look(
+            path,
+            number,
+            len(found),
+            [squares[0] for squares in own],
+            [cells.views(image, squares) for squares in own],
+        )
+        for number, own in enumerate(shown, 1)
+    ]
 
 
 def sheet(answers: Sequence[Answer], class_names: Sequence[str], note: str) -> Figure:
@@ -257,34 +289,26 @@ def _images_below(folder: Path) -> list[Path]:
 def _answers(files: list[Path], network: Network, pbc: bool, whole: bool) -> Iterator[Answer]:
     """Yield what is said of each cell of each readable file; say of the others what is wrong.
 
-    No more than a batch of images is held at once.
+    One photograph is held at once, and of a batch the pictures that the network is shown.
     """
     with progress_bar(total=len(files), desc="Predicting", unit="image") as bar:
         for start in range(0, len(files), BATCH):
-            images = {}
+            shown = []
             for path in files[start : start + BATCH]:
                 try:
-                    images[path] = read_image(path)
+                    shown += looks(path, read_image(path), pbc, whole)
                 except CourseError as error:
                     tqdm.write(printable(error), file=sys.stderr)
                 bar.update()
-            yield from _named(images, network, pbc, whole)
+            if shown:
+                yield from _named(shown, network)
 
 
-def _named(
-    images: dict[Path, Image.Image], network: Network, pbc: bool, whole: bool
-) -> Iterator[Answer]:
-    looks = [
-        look
-        for path, image in images.items()
-        for look in _looks(path, image, squares_of(image, pbc, whole))
-    ]
-    if not looks:
-        return
-    pictures = [np.concatenate(look.views) for look in looks]
+def _named(shown: list[Look], network: Network) -> Iterator[Answer]:
+    pictures = [np.concatenate(look.views) for look in shown]
     probabilities, distances = network.asked(np.concatenate(pictures))
     ends = np.cumsum([len(own) for own in pictures])
-    for look, own, end in zip(looks, pictures, ends, strict=True):
+    for look, own, end in zip(shown, pictures, ends, strict=True):
         rows = slice(end - len(own), end)
         counts = _counting(distances[rows], len(look.views[0]))
         first = int(np.argmax(counts))
@@ -292,40 +316,11 @@ def _named(
             look.path,
             look.number,
             look.count,
-            look.squares[first > 0],
+            look.squares[first >= len(look.views[0])],
             own[first],
             probabilities[rows][counts].mean(axis=0),
             network.knows(distances[rows][counts]),
         )
-
-
-class _Look(NamedTuple):
-    """What is shown to the network of one cell: of the whole photograph, then enlarged.
-
-    Attributes:
-        path, number, count: as in `Answer`.
-        squares: the first of each.
-        views: uint8 (1 or more, 96, 96, 3) of each, the photograph as it is first.
-    """
-
-    path: Path
-    number: int
-    count: int
-    squares: list[tuple[int, int, int]]
-    views: list[np.ndarray]
-
-
-def _looks(path: Path, image: Image.Image, found: list[list[tuple]]) -> Iterator[_Look]:
-    for number, squares in enumerate(found, 1):
-        shown = [squares]
-        (as_it_is,) = cells.squares(image, None)
-        # A field as a whole shows no cell, and a PBC photograph is taken as in the training.
-        if len(found) == 1 and squares[0][2] < as_it_is[2] and len(squares) > 1:
-            shown = [[as_it_is], squares]
-        views = [cells.views(image, each) for each in shown]
-        if image.size in PBC_SIZES:
-            views = [views[0][:1]]
-        yield _Look(path, number, len(found), [each[0] for each in shown], views)
 
 
 def _counting(distances: np.ndarray, as_it_is: int) -> np.ndarray:
@@ -353,8 +348,8 @@ def judged(
     answers: list[Answer] = []
     for start in range(0, len(pictures), BATCH):
         part = enumerate(pictures[start : start + BATCH], start)
-        images = {Path(str(number)): Image.fromarray(picture) for number, picture in part}
-        answers += _named(images, network, False, whole)
+        shown = [looks(Path(str(n)), Image.fromarray(p), whole=whole)[0] for n, p in part]
+        answers += _named(shown, network)
     return np.stack([a.probabilities for a in answers]), np.array([a.known for a in answers])
 
 

@@ -283,7 +283,7 @@ $summary.
 ## Use
 
 For teaching, **not for diagnosis**. It knows $count classes ($classes) and calls whatever it is
-shown one of them.$familiarity
+shown one of them.
 
 ```python
 from helpers.models import released
@@ -291,10 +291,10 @@ from helpers.models import released
 model = released.load("$name")  # images (N, 96, 96, 3) in 0-255 in, logits out
 ```
 
-`python -m helpers predict PHOTOGRAPH --model $name` names the cell on a photograph. Its
-probabilities are those of logits divided by a temperature of $temperature, fitted on the
-$fitted_n images of the $fitted_on set: they are meant to be honest on other people's photographs,
-and may be too modest on photographs like the training's.
+`python -m helpers predict PHOTOGRAPH --model $name` names the cell on a photograph. The
+temperature of the logits is $temperature, fitted on the $fitted_n images of the $fitted_on set:
+probabilities are meant to be honest on other people's photographs, and may be too modest on
+photographs like the training's.$distance
 
 ## How good it is
 
@@ -354,7 +354,7 @@ def page(card: dict) -> str:
         temperature=f"{card['temperature']:.3f}",
         fitted_n=f"{fitted['n']:,}",
         fitted_on=IMAGE_SETS[fitted["set"]],
-        familiarity=_familiarity_text(card.get("familiarity")),
+        distance=_familiarity_text(card.get("familiarity")),
         metrics=_metrics_text(card),
         failures=_failures_text(card["failures"]),
         data=DATA.get(training["source"], PBC),
@@ -377,14 +377,16 @@ def _familiarity_text(found: dict | None) -> str:
     ]
     return "\n".join(
         [
-            " `predict` names no picture whose pooled features lie",
-            f"farther from its training's than those of {100 * familiarity.FAMILIAR:.0f} % of the "
-            f"{IMAGE_SETS[found['set']]} set (a distance of {found['limit']:.2f}),",
-            f"and divides logits by exp({a:.2f}) times the distance to the power of {b:.2f}, so "
-            "that it is the more modest the less a picture",
-            "looks like the training's. Both were fitted on that set; the others are of another "
-            "kind. Other laboratories'",
-            "photographs are the hard case, and none is among them:",
+            "",
+            "",
+            "`predict` knows more: how far a picture's pooled features lie from the training's. It",
+            f"names none that lies farther than {100 * familiarity.FAMILIAR:.0f} % of the "
+            f"{IMAGE_SETS[found['set']]} set (a distance of {found['limit']:.2f}).",
+            f"In the place of the one temperature it takes exp({a:.2f}) times the distance to the "
+            f"power of {b:.2f}:",
+            "the less a picture looks like the training's, the more modest the answer. Both were",
+            "fitted on that set. Other laboratories' photographs are the hard case, and none is",
+            "among these:",
             "",
             "| images | unfamiliar | calibration error of the others (95 % interval) | n |",
             "|---|---|---|---|",

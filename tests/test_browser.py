@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commands import browser, cells, onnx_file, predict
+from commands import browser, onnx_file, predict
 from helpers import course
 from helpers.changes import shifts
 from helpers.course import CourseError
@@ -561,9 +561,8 @@ def test_an_image_is_cut_and_resized_as_predict_does(page, tmp_path, name):
     make, tolerance = FILES[name]
     path = tmp_path / "image"
     path.write_bytes(make())
-    image = predict.read_image(path)
-    (squares,) = predict.squares_of(image, whole=True)
-    expected = cells.views(image, squares)[0].astype(int)
+    (look,) = predict.looks(path, predict.read_image(path), whole=True)
+    expected = look.views[0][0].astype(int)
     found = page.value(
         "import('/break.js').then(async ({readImage}) => { const bytes = Uint8Array.from(atob("
         f"'{base64.b64encode(path.read_bytes()).decode()}'), (c) => c.charCodeAt(0));"

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+import weakref
 from pathlib import Path
 
 import keras
@@ -75,8 +76,7 @@ def save(path, image=IMAGES[0], **options):
 
 def picture(path, **options) -> np.ndarray:
     """Return the first picture that the network is shown of a photograph, uint8 (96, 96, 3)."""
-    image = predict.read_image(path)
-    return cells.views(image, predict.squares_of(image, **options)[0])[0]
+    return predict.looks(path, predict.read_image(path), **options)[0].views[0][0]
 
 
 @pytest.fixture
@@ -570,6 +570,38 @@ def test_a_small_cell_is_looked_at_enlarged_and_a_bubble_is_not(work, monkeypatc
         monkeypatch.setattr(predict.Network, "asked", changed)
         assert predict.main(["a.png", "--csv", "x.csv"]) == 0
         assert int(rows_of(work / "x.csv")[0]["side"]) in expected
+
+
+def test_a_speck_is_enlarged_beside_the_photograph_as_it_is(tmp_path):
+    image = np.full((96, 96, 3), 230, np.uint8)
+    image[44:52, 44:52] = (90, 50, 140)  # so small that both sizes are cut to one
+    path = save(tmp_path / "a.png", image)
+    (look,) = predict.looks(path, predict.read_image(path))
+    assert [side for *_, side in look.squares] == [96, 24]
+
+
+@pytest.mark.parametrize("size", [(208, 208), (360, 363)])
+def test_a_pbc_photograph_is_looked_at_once(size, tmp_path):
+    path = save(tmp_path / "a.png", np.full((*size[::-1], 3), 200, np.uint8))
+    (look,) = predict.looks(path, predict.read_image(path))
+    assert [views.shape for views in look.views] == [(1, 96, 96, 3)]
+    assert look.squares[0][2] == 200
+
+
+def test_one_photograph_is_held_at_a_time(work, monkeypatch):
+    for number in range(5):
+        save(work / f"cells/{number}.png")
+    read_image, seen, most = predict.read_image, [], []
+
+    def watched(path):
+        image = read_image(path)
+        seen.append(weakref.ref(image))
+        most.append(sum(reference() is not None for reference in seen))
+        return image
+
+    monkeypatch.setattr(predict, "read_image", watched)
+    assert predict.main(["cells"]) == 0
+    assert max(most) <= 2  # the last one goes as the next one comes
 
 
 def test_a_network_with_a_reference_is_modest_and_silent_far_from_its_training(model):

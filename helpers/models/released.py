@@ -74,19 +74,28 @@ def load(name: str = DEFAULT) -> keras.Model:
             other weights than those of its card or layers that are not Keras' own.
     """
     found = card(name)
-    files = {file: _read(folder(name) / file) for file in (NETWORK, WEIGHTS)}
-    for file, content in files.items():
-        if hashlib.sha256(content).hexdigest() != found["sha256"][file]:
-            raise CourseError(
-                f"{file} of the released model {name!r} is not the file that its {CARD} names "
-                "(another SHA-256): restore both from git."
-            )
+    files = {file: checked_file(name, file, found) for file in (NETWORK, WEIGHTS)}
     try:
         return assembled(*files.values(), len(found["class_names"]))
     except CourseError as error:
         raise CourseError(
             f"The released model {name!r} cannot be loaded: {error} Restore it from git."
         ) from error
+
+
+def checked_file(name: str, file: str, card: dict) -> bytes:
+    """Return the content of a released model's file, if it is the one that the card names.
+
+    Raises:
+        CourseError: if it is missing or another.
+    """
+    content = _read(folder(name) / file)
+    if hashlib.sha256(content).hexdigest() != card["sha256"][file]:
+        raise CourseError(
+            f"{file} of the released model {name!r} is not the file that its {CARD} names "
+            "(another SHA-256): restore both from git."
+        )
+    return content
 
 
 def card(name: str = DEFAULT) -> dict:

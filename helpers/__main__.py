@@ -24,6 +24,7 @@ COMMANDS = {
     "publish": ("publish", "name the repository that a copy of the course is published in"),
     "browser": ("browser", "build the page on which networks are broken in the browser"),
     "measure": ("measure", "compare ways of doing a thing, or cost the networks"),
+    "photographs": ("photographs", "measure predict on cells of other sizes, and on no cells"),
 }
 
 

@@ -378,9 +378,11 @@ def test_settings(folder, name, monkeypatch):
         "BLOODCELLS_SOURCE": sources.load_photographs,
         "BLOODCELLS_BACKBONE": backbones.default_backbone,
     }[name]
-    # Deep enough that "../.." holds nothing but this case, and not what other tests left.
+    # A relative path counts from the course's folder: "../.." must not be the machine's.
     (folder / "a" / "b").mkdir(parents=True)
+    monkeypatch.setattr(course, "root", lambda: folder / "a" / "b")
     monkeypatch.chdir(folder / "a" / "b")
+    course.data_folder()  # in a checkout it is there
     for seed in SEEDS:
         monkeypatch.setenv(name, strange_text(np.random.default_rng([6, seed])))
         before = files_of(folder.parent)

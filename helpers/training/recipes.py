@@ -114,7 +114,8 @@ ABLATION = {
     "ladder_all_layers": "all layers trained",
     "ladder_batch_norm": "batch normalisation too",
     "ladder_longer": "averaged, smoothed, longer",
-    "final": "larger, heavier",
+    "ladder_heavy": "larger, heavier",
+    "final": "generic families, wide scale",
 }
 
 # The homework froze 'the first 30 layers' of EfficientNetB0; its layer 30 lies in block2a.
@@ -231,20 +232,27 @@ def longer() -> Experiment:
     return steps()["ladder_averaged"].variant("ladder_longer", budget="longer")
 
 
-def final() -> Experiment:
-    """Return the course's final model: on from `longer` with larger images and heavier changes.
+def heavy() -> Experiment:
+    """Return the second part of the final model's training: larger images and heavier changes.
 
     Small images first and larger ones later: Tan & Le 2021, EfficientNetV2, ICML, section 4.
     """
     return longer().variant(
-        "final",
-        budget="final",
+        "ladder_heavy",
+        budget="larger",
         augmentation="heavy",
         learning_rate=5e-4,
         # Fewer at a time, since larger images take more memory.
         batch_size=96,
         image_size=128,
         starts_from=longer(),
+    )
+
+
+def final() -> Experiment:
+    """Return the course's final model: on from `heavy` with generic changes of a wide range."""
+    return heavy().variant(
+        "final", budget="final", augmentation="wide", learning_rate=7e-4, starts_from=heavy()
     )
 
 
@@ -265,7 +273,7 @@ def catalogue() -> dict[str, Experiment]:
         **remedies(),
         **augmentations(),
         **steps(),
-        **_by_name(longer(), final()),
+        **_by_name(longer(), heavy(), final()),
     }
 
 

@@ -4,6 +4,7 @@ Commands:
     python -m helpers train list
     python -m helpers train run NAME [NAME ...] [--seeds 0 1 2] [--force]
     python -m helpers train robustness NAME [NAME ...]   on changes that nobody trained for
+    python -m helpers train views NAME [NAME ...]        on all turns and mirrored, averaged
     python -m helpers train freeze      write evaluation_sets.json; once, on purpose
 
 Two sets answer for the changes that nobody trained for: MedMNIST-C (11 corruptions in 5 severities)
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from scipy import special
 
 from helpers import course
 from helpers.changes import corruptions, shifts
@@ -118,6 +120,31 @@ def record_robustness(
     return means
 
 
+def record_views(trained: list[Experiment], data: CourseData) -> dict[str, dict[str, Estimate]]:
+    """Record the accuracy of eight views averaged, on the sets that report, by run and set.
+
+    The views are all quarter turns of an image and of its mirror image; averaged are probabilities.
+    """
+    means = {}
+    for experiment in trained:
+        run, model = experiment.run_name, load_trained(experiment, data)
+        found = {}
+        for name in records.REPORT_ON:
+            images, labels = data[name].images, data[name].labels
+            total = np.zeros((len(labels), len(data.class_names)))
+            for side in (images, images[:, :, ::-1]):
+                for turns in range(4):
+                    logits = networks.predict_logits(model, np.rot90(side, turns, axes=(1, 2)))
+                    total += special.softmax(logits, axis=1)
+            found[f"eight_views/{name}"] = metrics.accuracy(labels, total)
+        shared = {"seed": experiment.seed, "split": data.fingerprint, "seconds": None}
+        shared["identity"] = identity(experiment, data)
+        keys = {records.accuracy_key(run, name): estimate for name, estimate in found.items()}
+        records.write([records.Record(k, e, shared) for k, e in keys.items()], data.source)
+        means[run] = found
+    return means
+
+
 def evaluation_sets(data: CourseData) -> dict:
     """Return what evaluation_sets.json holds: how each evaluation set was made, and its hash."""
     operations = shifts.OPERATIONS.values()
@@ -177,7 +204,8 @@ def main() -> None:
     commands.add_parser("freeze", help="write down how the evaluation sets were made")
     training = commands.add_parser("run", help="train, evaluate and record")
     robust = commands.add_parser("robustness", help="evaluate on changes that nobody trained for")
-    for command in (training, robust):
+    views = commands.add_parser("views", help="evaluate with eight views averaged")
+    for command in (training, robust, views):
         command.add_argument("names", nargs="+", metavar="NAME")
     training.add_argument("--seeds", type=_seed, nargs="+", default=[0])
     training.add_argument("--force", action="store_true", help="train again what is finished")
@@ -190,9 +218,10 @@ def main() -> None:
         print(f"{freeze(load_course_data())} written.")
     else:
         trained = [recipes.find(name) for name in options.names]
-        for name, found in record_robustness(trained, load_course_data()).items():
+        record = record_views if options.command == "views" else record_robustness
+        for name, found in record(trained, load_course_data()).items():
             for image_set, estimate in found.items():
-                print(f"{name}: {records.IMAGE_SETS[image_set]} {estimate}")
+                print(f"{name}: {records.IMAGE_SETS.get(image_set, image_set)} {estimate}")
 
 
 def _seed(text: str) -> int:

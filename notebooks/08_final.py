@@ -765,7 +765,7 @@ print(f"eight views: turning the cell moves a probability by up to {moved:.6f}")
 
 # %%
 for image_set in records.REPORT_ON:
-    eight = recorded.by_key[f"08_final/eight_views/{image_set}"].estimate
+    eight = recorded.estimate("final", f"eight_views/{image_set}")
     one = recorded.estimate("final", image_set)
     print(f"{records.IMAGE_SETS[image_set]:20s} {one.value:.1%} -> {eight}")
 

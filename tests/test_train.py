@@ -63,6 +63,26 @@ def test_robustness_is_recorded_on_both_sets(tmp_path, monkeypatch):
     assert (written.value, written.n) == (15 / 16, 16)
 
 
+def test_eight_views_are_averaged_and_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "folder", lambda source: tmp_path)
+    rng = np.random.default_rng(0)
+    images, seen = ImageSet(rng.integers(0, 256, (2, 4, 4, 3), np.uint8), np.array([0, 1])), []
+
+    def predict(model, images):
+        seen.append(images.copy())
+        # One view is sure of the wrong class, seven are a little for the correct one.
+        return np.eye(8)[[1, 0]] * 2 if len(seen) % 8 == 3 else np.eye(8)[[0, 1]]
+
+    source = Source("synthetic", "synthetic cells", False, "0")
+    sets = dict.fromkeys(records.REPORT_ON, images)
+    data = CourseData(sets, CLASS_NAMES, source, course.PROFILES["quick"], "abc")
+    monkeypatch.setattr(train, "load_trained", lambda experiment, data: None)
+    monkeypatch.setattr(train.networks, "predict_logits", predict)
+    train.record_views([recipes.find("small_cnn")], data)
+    assert len({view.tobytes() for view in seen[:8]}) == 8
+    assert records.Records(tmp_path).estimate("small_cnn", "eight_views/test").value == 1
+
+
 def test_the_evaluation_sets_are_frozen_once(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "folder", lambda source: tmp_path)
     images = ImageSet(np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 1]))

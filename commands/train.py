@@ -8,8 +8,8 @@ Commands:
     python -m helpers train freeze      write evaluation_sets.json; once, on purpose
 
 Two sets answer for the changes that nobody trained for: MedMNIST-C (11 corruptions in 5 severities)
-and "unseen_only", the test photographs under chains of the shift's unseen operations alone. Both are
-made on the fly, once for all networks that are evaluated together.
+and "unseen_only", the test photographs under chains of the shift's unseen operations alone. Both
+are made on the fly, once for all networks that are evaluated together.
 """
 
 import argparse

@@ -205,7 +205,7 @@ def ways_of_fine_tuning() -> dict[str, Experiment]:
 
 
 def rates_of_fine_tuning() -> dict[str, Experiment]:
-    """Return fine-tuning on the fixed subset at two rates, batch normalisation frozen or trained."""
+    """Return fine-tuning on the fixed subset at two rates, batch normalisation frozen or not."""
     return _variants(fine_tuned_on_subset(), _RATES)
 
 

@@ -18,7 +18,7 @@ from helpers.changes.shifts import chains
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
 from helpers.data.sets import SHIFT_SEEDS, CourseData
-from helpers.evaluation import metrics
+from helpers.evaluation import metrics, records
 from helpers.models import released
 from helpers.training import recipes, run
 

@@ -22,10 +22,11 @@ pair: $(READY)  ## every .ipynb made anew from its .py
 
 # Without a mirror the tests use synthetic cells: a test never downloads.
 test: $(READY) lint  ## unit tests, then every notebook through nbval, quick profile
-	COURSE_PROFILE=quick $(TEST_SOURCE) $(BIN)/python -m pytest tests
+	COURSE_PROFILE=quick $(TEST_SOURCE) $(BIN)/python -m pytest $(TESTS)
 	COURSE_PROFILE=quick TQDM_DISABLE=1 $(TEST_SOURCE) $(BIN)/python -m pytest --nbval \
 		--nbval-current-env --nbval-cell-timeout=600 --durations=10 "notebooks/$$NOTEBOOK"
 
+TESTS       ?= tests
 TEST_SOURCE := $(if $(BLOODCELLS_MIRROR)$(BLOODCELLS_SOURCE),,BLOODCELLS_SOURCE=synthetic)
 
 lint: $(READY)

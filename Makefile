@@ -62,11 +62,15 @@ EXPERIMENT ?=
 VIEWS ?= 8
 
 score: $(READY)  ## what SUBMISSION=submission.zip, yours or a friend's, would have reached
-	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers score "$$SUBMISSION"
+	COURSE_PROFILE=$${COURSE_PROFILE:-full} $(BIN)/python -m helpers score "$$SUBMISSION" \
+		$${IMAGES:+--images "$$IMAGES"} --minutes "$$MINUTES"
 
 SUBMISSION ?= submission.zip
+# Empty: all; or so many of each set.
+IMAGES ?=
+MINUTES ?= 10
 # Read by the shell as they are, whatever signs are in them.
-export EXPERIMENT VIEWS SUBMISSION
+export EXPERIMENT VIEWS SUBMISSION IMAGES MINUTES
 
 clean:  ## everything a run leaves behind; data/ is kept
 	rm -rf build

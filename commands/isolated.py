@@ -1,7 +1,7 @@
 """Runs a submission in a process of its own, away from this repository and within limits.
 
 Enforced: a time limit for the whole process group; the process ends with the one that started it;
-at most 1 GB a file; an environment without proxies, credentials and the course's settings; a Python
+at most 2 GB a file; an environment without proxies, credentials and the course's settings; a Python
 path of the standard library, the installed packages and the submission's own folder, without the
 course's helpers; temporary folders as home and working folder; images and predictions exchanged as
 .npy files that are never unpickled; labels that are never written where it runs. On Linux also a
@@ -32,6 +32,8 @@ import sys
 import tempfile
 import time
 import traceback
+import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +45,7 @@ if __name__ != "__main__":
 
     from helpers import course
     from helpers.course import CourseError, printable
-    from helpers.data.reading import unpack
+    from helpers.data.reading import is_litter, unpack
 
 # All that is handed on of the environment: where programs are, and which processor TensorFlow uses.
 FOLDERS_HANDED_ON = ("PATH", "LD_LIBRARY_PATH")
@@ -65,12 +67,25 @@ FAILURES = {
     "answer": "Model.predict returned something that is no array of numbers",
 }
 MEMORY_ERRORS = ("MemoryError", "ResourceExhaustedError", "std::bad_alloc")
-# Keras' words for a layer that it does not know; the script marks what fails inside keras-cv.
-UNKNOWN_LAYER = re.compile(r"Could not locate class|Unknown layer|^keras-cv: ")
+# Keras' words for what it does not know; the script marks what fails inside keras-cv.
+UNKNOWN_LAYER = re.compile(
+    r"Could not locate class|Unknown layer|Unrecognized keyword|when deserializing|^keras-cv: "
+)
 LIBRARIES = ("tensorflow", "keras", "keras-cv")
+# Packages that are installed under another name than they are imported by.
+INSTALLED_AS = {
+    "cv2": "opencv-python-headless",
+    "keras_cv": "keras-cv",
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+}
 
-MAX_FILE_BYTES = 10**9
+# Keras unpacks a file of weights again before it reads it; a zip holds 2 GB at most.
+MAX_FILE_BYTES = 2 * 10**9
 MAX_OUTPUT_BYTES = 10**8
+# How often `predict` looks for answers.
+LOOK_SECONDS = 0.2
 
 # From prctl(2) and landlock(7); the system calls' numbers are those of all processors.
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
@@ -89,11 +104,13 @@ class Answer:
         classes: an array for each array of images, exactly as it was returned: not yet checked.
         printed_lines: how many lines it printed.
         seconds: wall-clock time of the process.
+        folder: that model.py lies in, within the zip; "." at its top.
     """
 
     classes: list[np.ndarray]
     printed_lines: int
     seconds: float
+    folder: str
 
 
 def caution() -> str:
@@ -108,7 +125,13 @@ def caution() -> str:
     )
 
 
-def predict(path: Path, batches: list[np.ndarray], minutes: float, gigabytes: float) -> Answer:
+def predict(
+    path: Path,
+    batches: list[np.ndarray],
+    minutes: float,
+    gigabytes: float,
+    watch: Callable[[list[float]], None] = lambda _: None,
+) -> Answer:
     """Unpack a submission and let its Model predict each array of images, in one process.
 
     Args:
@@ -116,6 +139,8 @@ def predict(path: Path, batches: list[np.ndarray], minutes: float, gigabytes: fl
         batches: uint8 (N, 96, 96, 3) each.
         minutes: the most time for all of it.
         gigabytes: the most memory that one process may allocate (Linux).
+        watch: is told from time to time after how many seconds each array was answered, as far as
+            they are; what it raises ends the process. The submission can forge these times.
 
     Raises:
         CourseError: if the zip is refused, or model.py fails, takes too long or too much memory;
@@ -123,7 +148,7 @@ def predict(path: Path, batches: list[np.ndarray], minutes: float, gigabytes: fl
     """
     try:
         with tempfile.TemporaryDirectory(prefix="score-", ignore_cleanup_errors=True) as name:
-            return _predict(path, batches, Path(name).resolve(), minutes, gigabytes)
+            return _predict(path, batches, Path(name).resolve(), minutes, gigabytes, watch)
     except OSError as error:
         raise CourseError(
             f"The folder of temporary files is full or cannot be used ({error.strerror or error}):"
@@ -132,36 +157,57 @@ def predict(path: Path, batches: list[np.ndarray], minutes: float, gigabytes: fl
 
 
 def _predict(
-    path: Path, batches: list[np.ndarray], workspace: Path, minutes: float, gigabytes: float
+    path: Path,
+    batches: list[np.ndarray],
+    workspace: Path,
+    minutes: float,
+    gigabytes: float,
+    watch: Callable[[list[float]], None],
 ) -> Answer:
     submission, exchange = workspace / "submission", workspace / "exchange"
     for folder in (submission, exchange, workspace / "home"):
         folder.mkdir()
     unpack(path, submission)
-    if not (submission / "model.py").is_file():
-        raise CourseError(
-            f"{path.name} has no model.py at its top: zip the files, not the folder that holds "
-            "them."
-        )
+    top = _folder_of_model(path.name, submission)
     for index, images in enumerate(batches):
         np.save(exchange / f"images-{index:04}.npy", images, allow_pickle=False)
     # They have no name that the submission could put something else under.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
-        status = _run(workspace, 60 * minutes, gigabytes, output, errors)
+        status = _run(
+            *(workspace, top, len(batches), 60 * minutes, gigabytes, output, errors, watch)
+        )
         seconds = time.perf_counter() - started
-        _raise_failure(path.name, workspace, status, _last_line(errors), minutes, gigabytes)
+        _raise_failure(path.name, workspace, top, status, _last_line(errors), minutes, gigabytes)
         # An answer is at most 8 bytes an image, and a header.
         classes = [
             _array(_left(exchange / f"classes-{i:04}.npy", 10_000 + 1_000 * len(b)), path.name)
             for i, b in enumerate(batches)
         ]
         output.seek(0)
-        return Answer(classes, output.read(MAX_OUTPUT_BYTES).count(b"\n"), seconds)
+        printed_lines = output.read(MAX_OUTPUT_BYTES).count(b"\n")
+        return Answer(classes, printed_lines, seconds, top.relative_to(submission).as_posix())
+
+
+def _folder_of_model(name: str, submission: Path) -> Path:
+    """Return the folder of the one model.py that an unpacked zip holds."""
+    found = [file.relative_to(submission) for file in submission.rglob("model.py")]
+    found = sorted(file for file in found if not is_litter(file.parts))
+    if Path("model.py") not in found and len(found) != 1:
+        several = f"{len(found)}, but none at its top" if found else "none"
+        raise CourseError(f"{name} should hold one model.py and holds {several}: zip it again.")
+    return submission if len(found) != 1 else submission / found[0].parent
 
 
 def _run(
-    workspace: Path, seconds: float, gigabytes: float, output: BinaryIO, errors: BinaryIO
+    workspace: Path,
+    top: Path,
+    count: int,
+    seconds: float,
+    gigabytes: float,
+    output: BinaryIO,
+    errors: BinaryIO,
+    watch: Callable[[list[float]], None],
 ) -> int | None:
     """Run this file as a script; return its exit status, or None if the time ran out."""
     script = shutil.copy(__file__, workspace / "run.py")
@@ -170,6 +216,7 @@ def _run(
     readable += filter(None, environment.get("LD_LIBRARY_PATH", "").split(os.pathsep))
     given = {
         "workspace": str(workspace),
+        "submission": str(top),
         "libraries": _libraries(),
         "readable": [*_libraries(), *(part for f in readable for part in _beside_course(Path(f)))],
         "gigabytes": gigabytes,
@@ -190,13 +237,27 @@ def _run(
         env=environment,
         start_new_session=True,
     )
+    # Files' times are compared with the clock that may be set; waiting is not.
+    started, deadline = time.time(), time.monotonic() + seconds
+    answers = [workspace / "exchange" / f"classes-{index:04}.npy" for index in range(count)]
     try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
+        while (left := deadline - time.monotonic()) > 0:
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(min(left, LOOK_SECONDS))
+            watch([moment - started for moment in _moments(answers)])
         return None
     finally:
         _kill(process)
         _prctl(PR_SET_DUMPABLE, 1)
+
+
+def _moments(files: list[Path]) -> list[float]:
+    """Return when each file was written, up to the first that is not there."""
+    moments = []
+    with suppress(OSError):
+        for file in files:
+            moments.append(file.lstat().st_mtime)
+    return moments
 
 
 def _kill(process: subprocess.Popen) -> None:
@@ -237,37 +298,56 @@ def _libraries() -> list[str]:
 
 
 def _raise_failure(
-    name: str, workspace: Path, status: int | None, last: str, minutes: float, gigabytes: float
+    name: str,
+    workspace: Path,
+    top: Path,
+    status: int | None,
+    last: str,
+    minutes: float,
+    gigabytes: float,
 ) -> None:
     if status is None:
         raise CourseError(
-            f"{name} was stopped after {minutes:g} minutes: make Model.predict faster, or allow it "
-            "more with --minutes."
+            f"{name} was stopped after {minutes:g} minutes: make Model.predict faster, allow it "
+            "more with --minutes, or score a part of the images with --images 300."
         )
     left = _left(workspace / "exchange" / "failure", 10_000) or b""
-    stage, _, error = left.decode(errors="replace").partition("\n")
+    stage, error, written_by, *_ = [*left.decode(errors="replace").split("\n"), "", ""]
     if error.startswith(MEMORY_ERRORS) or (status and any(e in last for e in MEMORY_ERRORS)):
         raise CourseError(
             f"{name} needs more than {gigabytes:g} GB of memory: predict fewer images at a time, "
             "or allow it more with --gigabytes."
         )
-    error = _shortened(error)
+    error, failure = _shortened(error), FAILURES.get(stage, "model.py fails")
     missing = re.search(r"^ModuleNotFoundError: No module named '(\w+)", error)
-    if missing and not list((workspace / "submission").glob(f"{missing[1]}*")):
+    if missing and not list(top.glob(f"{missing[1]}*")):
         raise CourseError(
             f"{name} needs the package {missing[1]!r}, which this machine lacks: install it here "
-            "and score again; the zip itself may be in order."
+            f"(pip install {INSTALLED_AS.get(missing[1], missing[1])}) and score again; the zip "
+            "itself may be in order."
         )
     if UNKNOWN_LAYER.search(error):
+        made_with = f" ({_shortened(written_by)})" if written_by else ""
         here = ", ".join(f"{each} {importlib.metadata.version(each)}" for each in LIBRARIES)
         raise CourseError(
-            f"{name}: {FAILURES.get(stage, 'model.py fails')} under this machine's versions "
-            f"({here}: {error}); the zip may be in order under those that it was made with."
+            f"{name}: {failure} under this machine's versions ({here}: {error}); the zip may be in "
+            f"order under those that it was made with{made_with}: score it in an environment that "
+            "has them, or save the network again under these, without layers that only training "
+            "needs."
+        )
+    if "File format not supported" in error and list(top.rglob("saved_model.pb")):
+        raise CourseError(
+            f"{name}: {failure}, since its weights are a SavedModel folder, which Keras 3 does not "
+            "load as a model: let model.py open the folder with tf.saved_model.load or "
+            "keras.layers.TFSMLayer, and zip it again."
         )
     if stage:
-        what = FAILURES.get(stage, "model.py fails")
-        reason = "" if stage == "class" else f" ({error})"
-        raise CourseError(f"{name}: {what}{reason}; mend model.py and zip it again.")
+        held = ""
+        if re.search("No such file|[Ff]ile not found", error):
+            files = (file for file in top.rglob("*") if file.is_file())
+            held = _shortened(", ".join(sorted(file.relative_to(top).as_posix() for file in files)))
+            held = f"; the zip holds {held}"
+        raise CourseError(f"{name}: {failure} ({error}{held}); mend model.py and zip it again.")
     if status:
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         raise CourseError(
@@ -386,20 +466,32 @@ def last_line(error: BaseException, submission: Path) -> str:
     return f"{line} ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else line
 
 
+def written_by(submission: Path) -> str:
+    """Return which Keras wrote the submission's .keras files; empty if none says."""
+    told = []
+    for file in sorted(submission.rglob("*.keras")):
+        with suppress(Exception), zipfile.ZipFile(file) as archive:
+            version = json.loads(archive.read("metadata.json"))["keras_version"]
+            told.append(f"{file.name}: Keras {version}")
+    return ", ".join(told)
+
+
 def answer(submission: Path, exchange: Path) -> None:
     """Import model.py, make a Model, let it predict every file of images.
 
     EXCHANGE holds images-0000.npy and so on; classes-0000.npy and so on, or one file named failure
-    (the stage, then the error), are left there.
+    (the stage, the error, who wrote the weights: a line each), are left there.
     """
     import numpy as np
 
     stage = "import"
     try:
-        model_class = getattr(importlib.import_module("model"), "Model", None)
+        module = importlib.import_module("model")
+        model_class = getattr(module, "Model", None)
         stage = "class"
         if not isinstance(model_class, type):
-            raise TypeError("no class Model")
+            own = [name for name, each in vars(module).items() if isinstance(each, type)]
+            raise TypeError(f"its classes: {', '.join(own) or 'none'}")
         stage = "init"
         model = model_class()
         for path in sorted(exchange.glob("images-*.npy")):
@@ -410,7 +502,7 @@ def answer(submission: Path, exchange: Path) -> None:
             np.save(exchange / name, np.asarray(classes), allow_pickle=False)
     except BaseException as error:  # a submission may also call sys.exit
         (exchange / "failure").write_text(
-            f"{stage}\n{last_line(error, submission)}", errors="replace"
+            f"{stage}\n{last_line(error, submission)}\n{written_by(submission)}", errors="replace"
         )
 
 
@@ -424,7 +516,7 @@ def script() -> None:
     limit(given["gigabytes"], given["processor_seconds"])
     confine(given["readable"], [str(workspace), "/dev"])
     sys.path += given["libraries"]
-    submission = workspace / "submission"
+    submission = Path(given["submission"])
     os.chdir(submission)
     sys.path.insert(0, str(submission))
     sys.argv = ["model.py"]

@@ -1,9 +1,11 @@
 """Scoring at home: right numbers for a good zip, one sentence for a bad one, nothing leaks in."""
 
 import errno
+import importlib.util
 import io
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -13,6 +15,7 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -83,13 +86,17 @@ def test_a_good_submission_is_scored_set_by_set(tmp_path, data):
     assert recall.loc["platelet"].isna().tolist() == [False, False, True]
     assert "not the competition's" in text
     assert "synthetic cells, profile quick" in text
-    # Three lines and an empty one, for each of 2 parts and 8 single images.
-    assert "It printed 40 lines" in text
+    # Three lines and an empty one, for each of 2 parts, 2 first batches and 8 single images.
+    assert "It printed 48 lines" in text
+    assert "docs/leaderboard.md" in text
+    assert "Only a part" not in text
+    assert "in the zip's folder" not in text
 
 
 def test_the_place_beside_the_public_ladder():
     lines = score.standing(95.0).splitlines()
     assert lines[2] == "->  95.00  YOURS, on our shifted test"
+    assert len(lines) == len(score.LEADERBOARD) + 1
     assert lines[1].split()[0] == "96.05"
     assert lines[3].split()[0] == "94.00"
     assert score.standing(99.0).splitlines()[0].startswith("->")
@@ -125,8 +132,10 @@ def test_every_call_is_mixed_and_every_image_counts_once():
     calls = score._calls(660, 1, lengths)
     assert sorted(np.concatenate([rows[counts] for rows, counts in calls])) == list(range(660))
     again = np.concatenate([rows[~counts] for rows, counts in calls])
-    assert len(again) == score.SHUFFLED + score.ALONE
+    assert len(again) == sum(score.FIRST) + score.ALONE
     assert ((again >= 300) & (again < 600)).all()
+    assert [len(rows) for rows, _ in calls[:3]] == [8, 8, 32]
+    assert not np.concatenate([counts for _, counts in calls[:3]]).any()
     large = [rows for rows, counts in calls if counts.any()]
     assert len(large) == 2
     for rows in large:
@@ -155,7 +164,7 @@ def test_a_model_that_normalises_over_its_batch_is_judged_fairly(tmp_path):
 ANSWERS = {
     "one too few": ("return np.zeros(len(X) - 1, int)", r"has shape \(\d+,\) for \d+ images"),
     "a column": ("return np.zeros((len(X), 1), int)", r"has shape \(\d+, 1\) for \d+ images"),
-    "logits": ("return np.zeros((len(X), 8))", r"has shape \(\d+, 8\) for \d+ images"),
+    "logits": ("return np.zeros((len(X), 8))", r"shape \(\d+, 8\) .* its argmax\(axis=1\)"),
     "nothing": ("pass", r"is no array of numbers \(ValueError: Object arrays"),
     "words": ("return ['platelet'] * len(X)", "has dtype <U8"),
     "floats": ("return X[:, 0, 0, 0] / 1", "has dtype float64"),
@@ -169,8 +178,12 @@ CRASHES = {
         "needs the package 'nothing_like_it'",
     ),
     "syntax": ("class Model", "fails when it is imported (SyntaxError: expected ':' (model.py"),
-    "no class": ("model = 1", "model.py has no class Model; mend"),
-    "no class either": ("Model = 1", "model.py has no class Model; mend"),
+    "no class": ("Model = 1", "has no class Model (TypeError: its classes: none); mend"),
+    "lower case": ("class model: pass", "has no class Model (TypeError: its classes: model); mend"),
+    "a path": (
+        "class Model:\n    def __init__(self, path): pass",
+        "Model() fails (TypeError: Model.__init__() missing 1 required positional argument: 'path'",
+    ),
     "init": (model("pass", init="open('weights.keras')"), "Model() fails (FileNotFoundError: "),
     "predict": (model("1 / 0"), "Model.predict fails (ZeroDivisionError: division by zero (mod"),
     "its line": (model("1 / 0"), "(model.py, line 7)"),
@@ -303,7 +316,8 @@ def member(name: str, mode: int = 0o100644, flags: int = 0) -> zipfile.ZipInfo:
         ({str(i): "" for i in range(1001)}, "holds 1,001 files, more than 1,000"),
         ({"model.py": b"\0" * 2_000_000}, "would unpack to more than 500 times its size"),
         ({"weights": "", "weights/a": "a" * 9}, "is no zip that can be unpacked"),
-        ({"folder/model.py": "class Model: pass"}, "has no model.py at its top"),
+        ({"weights.npy": ""}, "should hold one model.py and holds none: zip it again"),
+        ({"a/model.py": "", "b/model.py": ""}, "one model.py and holds 2, but none at its top"),
     ],
 )
 def test_archives_that_are_refused(tmp_path, members, expected):
@@ -366,12 +380,199 @@ def test_a_wrong_path_or_limit_is_told_before_images_are_loaded(tmp_path, monkey
     with pytest.raises(CourseError, match="is a folder: name a submission's zip"):
         score.main([str(tmp_path)])
     path = str(submission(tmp_path, READS_PIXEL))
-    for option in ("--minutes", "--gigabytes"):
+    for option, fault in (
+        *(("--minutes", "positive"), ("--gigabytes", "positive"), ("--images", "enough")),
+    ):
         for value in ("nan", "-1", "0", "inf", "many"):
             with pytest.raises(SystemExit) as ended:
                 score.main([path, f"{option}={value}"])
             assert ended.value.code == 2
-            assert f"{option}: invalid positive value" in capsys.readouterr().err
+            assert f"{option}: invalid {fault} value" in capsys.readouterr().err
+
+
+def test_the_ladder_and_the_page_with_its_sources_are_one():
+    page = (course.root() / "docs" / "leaderboard.md").read_text("utf-8").partition("\n## ")[0]
+    rows = re.findall(r"^\| ([\d.]+) \| .* \| \[.+\]\(\S+\) \|$", page, re.MULTILINE)
+    # The page has one row for the homework report, whose other networks stand in it.
+    ladder = [p for name, p in score.LEADERBOARD if "report: the same" not in name and p != 42]
+    assert [float(row) for row in rows] == ladder
+    assert "frozen 42; the same with Lion 76" in page
+
+
+# ---- What real teams hand in
+
+
+def saved(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+LOADS = model("return self.classes[X[:, 0, 0, 0]]", init="self.classes = np.load('weights.npy')")
+WEIGHTS = saved(np.arange(256) % 8)
+
+
+def test_weights_are_found_by_their_relative_path(tmp_path, data):
+    result = score.score(zipped(tmp_path, {"model.py": LOADS, "weights.npy": WEIGHTS}), data)
+    assert (result.classes["test"] == data["test"].labels).all()
+    with pytest.raises(CourseError) as error:
+        run(zipped(tmp_path, {"model.py": LOADS, "first_attempt.npy": WEIGHTS}))
+    assert "No such file or directory: 'weights.npy'" in str(error.value)
+    assert "the zip holds first_attempt.npy, model.py)" in str(error.value)
+
+
+def test_a_folder_around_the_files_is_looked_into_and_told(tmp_path, data):
+    members = {"our team/model.py": LOADS, "our team/weights.npy": WEIGHTS}
+    litter = {"__MACOSX/our team/model.py": "", "our team/.old/model.py": ""}
+    result = score.score(zipped(tmp_path, {**members, **litter}), data)
+    assert (result.classes["test"] == data["test"].labels).all()
+    assert "Its model.py lies in the zip's folder our team; the" in score.report(result, data)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cv2") is not None, reason="OpenCV is installed")
+def test_opencv_is_named_as_pip_names_it(tmp_path):
+    with pytest.raises(CourseError, match=r"lacks: .*\(pip install opencv-python-headless\)"):
+        run(submission(tmp_path, "return cv2.resize(X[0], (224, 224))", top="import cv2"))
+
+
+def test_random_views_are_scored_and_told_on(tmp_path, data):
+    vote = "return (X[:, 0, 0, 0] + np.random.randint(0, 2, len(X))) % 8"
+    result = score.score(submission(tmp_path, vote), data)
+    assert result.changed
+    assert "Random test-time augmentation does this" in score.report(result, data)
+
+
+def test_one_call_an_image_is_timed_and_what_each_prints_put_aside(tmp_path, capsys):
+    # Keras' predict prints a line a call.
+    loop = (
+        "def one(x): print('1/1 - 0s'); time.sleep(0.004); return x[0, 0, 0, 0]\n"
+        "        return np.array([one(x[None]) for x in X])"
+    )
+    data = sorted_by_class(240)
+    result = score.score(submission(tmp_path, loop, top="import time"), data)
+    assert (result.classes["test"] == data["test"].labels).all()
+    asked = 720 + sum(score.FIRST) + score.ALONE
+    assert result.printed_lines == asked
+    told = re.fullmatch(
+        r"It takes about (\d+) seconds on this machine \((\S+) seconds an image\)\.\n",
+        capsys.readouterr().out,
+    )
+    assert 0.004 <= float(told[2]) < 0.1
+    assert float(told[1]) >= round(0.004 * asked)
+
+
+def test_what_would_take_too_long_is_ended_at_once(tmp_path):
+    slow = "time.sleep(0.15 * len(X)); return X[:, 0, 0, 0]"
+    started = time.monotonic()
+    with pytest.raises(CourseError) as error:
+        score.score(submission(tmp_path, slow, top="import time"), sorted_by_class(240), minutes=1)
+    assert time.monotonic() - started < 40
+    assert re.match(
+        r"submission.zip needs about 2 minutes on this machine \(0\.\d+ seconds an image\), and "
+        r"may take 1 minutes: .* --minutes, .* --images 80 scores so many of each set in about",
+        str(error.value),
+    )
+
+
+def test_five_hours_are_forecast_with_a_shorter_way():
+    asked = ("winner.zip", 5.0, 5 * 3790, [1663, 1663, 408])
+    with pytest.raises(CourseError, match=r"about 5\.3 hours .*--images 300 .*in about 80 minutes"):
+        score._forecast(*asked, minutes=10)
+    assert "5.3 hours" in (told := score._forecast(*asked, minutes=600))
+    assert "--images 300" in told
+    assert "--images" not in score._forecast("small.zip", 0.02, 76, [1663, 1663, 408], minutes=10)
+
+
+def test_a_part_of_the_images_is_drawn_by_class_and_told(tmp_path, monkeypatch, capsys):
+    whole = sorted_by_class(240)
+    monkeypatch.setattr(score, "load_course_data", lambda: whole)
+    # The same cells in the clean and the shifted test.
+    some = score.part(whole, 80)
+    for name in ("test", "shifted_test", "second_acquisition"):
+        assert np.bincount(some[name].labels).tolist() == [10] * 8
+        assert (some[name].labels == some["test"].labels).all()
+    path = submission(tmp_path, "return np.maximum(X[:, 0, 0, 0], 1)")
+    score.main([str(path), "--images", "80"])
+    text = capsys.readouterr().out
+    assert "80 of 240 images (clean test), 80 of 240 images (shifted test), 80 of 240" in text
+    assert "clean test          87.5% (95 % interval 78.5% to 93.1%, n = 80)" in text
+    score.main([str(path), "--images", "9000"])
+    assert "240 of 240 images" in capsys.readouterr().out
+
+
+def older_keras_file() -> bytes:
+    """Return a .keras file with a config that Keras 3.4.1 wrote: the red channel's mean decides."""
+    weights, archive = io.BytesIO(), io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        for layer in ("input_layer", "random_flip", "global_average_pooling2d"):
+            file.create_group(f"layers/{layer}/vars")
+        # The largest logit, k r / 16 - k - k**2, is that of the band of 32 which r lies in.
+        k = np.arange(8)
+        file["layers/dense/vars/0"] = np.outer([1, 0, 0], k / 16).astype("float32")
+        file["layers/dense/vars/1"] = -(k + k**2).astype("float32")
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("metadata.json", json.dumps({"keras_version": "3.4.1"}))
+        file.writestr("config.json", Path(__file__).with_name("keras-3.4.1.json").read_text())
+        file.writestr("model.weights.h5", weights.getvalue())
+    return archive.getvalue()
+
+
+READS_KERAS = """
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras as tfk
+
+class Model:
+    def __init__(self):
+        self.net = tfk.models.load_model("older.keras")
+        self.net.export("saved", verbose=False)
+        self.saved = tf.saved_model.load("saved").signatures["serving_default"]
+        try:
+            tfk.models.load_model("saved")
+        except ValueError as error:
+            assert "File format not supported" in str(error)
+
+    def predict(self, X):
+        one_by_one = [np.argmax(self.net.predict(x[None], verbose=0)) for x in X]
+        (logits,) = self.saved(tf.constant(X, tf.float32)).values()
+        together = tf.argmax(logits, -1)
+        assert (one_by_one == together.numpy()).all()
+        return together
+"""
+
+
+def test_an_older_keras_file_and_a_saved_model_are_scored(tmp_path):
+    labels = np.arange(8)
+    images = np.broadcast_to((32 * labels + 16)[:, None, None, None], (8, 96, 96, 3))
+    path = zipped(tmp_path, {"model.py": READS_KERAS, "older.keras": older_keras_file()})
+    answer = isolated.predict(path, [images.astype(np.uint8)], 5, 6)
+    assert answer.classes[0].tolist() == labels.tolist()
+
+
+def test_a_saved_model_that_keras_3_refuses_is_told_how_to_open(tmp_path):
+    # Keras' own words, which the test before this one holds it to.
+    load = "raise ValueError('File format not supported: filepath=saved. Keras 3 only supports')"
+    members = {
+        "model.py": model("pass", init=load),
+        "saved/saved_model.pb": "",
+        "saved/variables": "",
+    }
+    with pytest.raises(CourseError) as error:
+        run(zipped(tmp_path, members))
+    assert "its weights are a SavedModel folder, which Keras 3 does not load" in str(error.value)
+    assert "tf.saved_model.load or keras.layers.TFSMLayer" in str(error.value)
+
+
+def test_weights_of_a_keras_that_this_one_cannot_read_are_told_with_their_version(tmp_path):
+    # Keras 3.15's own words about a layer that Keras 2.18 saved.
+    load = "raise TypeError('Error when deserializing class \\'DepthwiseConv2D\\' using config')"
+    members = {"model.py": model("pass", init=load), "weights.keras": older_keras_file()}
+    with pytest.raises(CourseError) as error:
+        run(zipped(tmp_path, members))
+    assert re.search(
+        r"under this machine's versions \(.*keras 3\..*'DepthwiseConv2D'", str(error.value)
+    )
+    assert "that it was made with (weights.keras: Keras 3.4.1): score it in" in str(error.value)
 
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="of Linux")

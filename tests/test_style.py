@@ -58,13 +58,14 @@ def test_rows_have_their_label_and_may_hold_maps_of_any_size():
 def test_a_saved_figure_is_stamped_and_has_the_same_bytes_again(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(style, "display", lambda _, metadata: shown.append(metadata))
+    monkeypatch.setenv("COURSE_PROFILE", "full")
     found = []
     for _ in range(2):
         figure = style.contact_sheet(CELLS[:4], None, 4, "Four cells")
         style.save(figure, "toy", SOURCE)
-        folder = tmp_path / "toy-quick" / "figures"
+        folder = tmp_path / "toy-full" / "figures"
         found.append([(folder / f"toy{ending}").read_bytes() for ending in (".png", ".pdf")])
-        assert f"{SOURCE.caption} · quick" in figure.texts[-1].get_text()
+        assert f"{SOURCE.caption} · full" in figure.texts[-1].get_text()
     assert found[0] == found[1]
     assert shown[0]["image/png"]["alt"].startswith(f"Four cells ({SOURCE.caption}")
 
@@ -121,3 +122,12 @@ def test_long_names_beside_each_other_do_not_overlap():
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize(("profile", "endings"), [("quick", [".png"]), ("full", [".pdf", ".png"])])
+def test_a_full_run_alone_writes_vectors(profile, endings, tmp_path, monkeypatch):
+    monkeypatch.setattr(style, "display", lambda *_, **__: None)
+    monkeypatch.setenv("COURSE_PROFILE", profile)
+    style.save(style.contact_sheet(CELLS[:4], None, 4, "Four cells"), "toy", SOURCE)
+    written = (tmp_path / f"toy-{profile}" / "figures").iterdir()
+    assert sorted(path.suffix for path in written) == endings

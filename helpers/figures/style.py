@@ -55,9 +55,10 @@ def print_style() -> AbstractContextManager:
 
 
 def save(figure: Figure, name: str, source: Source, stamp: str | None = None) -> None:
-    """Stamp a figure with its source, write it as PNG and vector PDF, show it, and close it.
+    """Stamp a figure with its source, write it as PNG, show it, and close it.
 
-    Full runs on photographs write to report/figures/, others to build/<source>-<profile>/figures/.
+    Full runs on photographs write to report/figures/, others to build/<source>-<profile>/figures/;
+    a full run also writes a vector PDF, which takes as long as all the rest.
 
     Args:
         figure: any matplotlib figure in the course's style.
@@ -71,7 +72,7 @@ def save(figure: Figure, name: str, source: Source, stamp: str | None = None) ->
     wrap_titles(figure)
     _stamp(figure, stamp)
     folder = course.output_folder(profile, source.label, source.is_published) / "figures"
-    write(figure, folder / name, (".png", ".pdf"))
+    write(figure, folder / name, (".png", ".pdf") if profile == "full" else (".png",))
     # Neither plt.show() nor the figure: a notebook would crop it to its layout, stamp lost.
     # The heading goes with the image, for readers who cannot see it.
     alternative = {"alt": f"{alternative} ({stamp})"}

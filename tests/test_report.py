@@ -283,7 +283,7 @@ ALLOWED = (
     r"left-columns: \([^)]*\)",
     r"size: [\d.]+pt",
     r"\$[^$]*\$",  # equations
-    r"width: \d+%",
+    r"width: \d+%|\) < 1 \[",
     r"EfficientNetB[04]|ResNet50|DenseNet121|EfficientNetV2",
     r"(?:EfficientNet-Lite0|MobileNetV3(?:-Small)?|CNN~[12]|DeepCONV2D|macro F1)",
     r"DepthwiseConv2D|\bL2\b|seed 0|Adam at 1e-3|CC BY 4\.0",

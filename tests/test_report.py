@@ -308,7 +308,7 @@ def test_values_in_the_text_are_required_records():
     runs = report.required({"missing": {}})
     keys = re.findall(r'(?:value|interval|images)\("([^"]+)"\)', text)
     assert keys
-    pairs = re.findall(r'(?:gain|shifted|compare)\([^"()]*"([^"]+)"', text)
+    pairs = re.findall(r'(?:gain|shifted|compare)\([^"()]*"(\w[^"]+)"', text)
     assert len(pairs) > 8
     assert {tuple(pair.split("/")[:2]) for pair in pairs} <= set(tables.PAIRS)
     for key in keys:

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typst
+from PIL import Image
 
 from commands.report import build as report
-from commands.report import tables, verdicts
+from commands.report import figures, tables, verdicts
 from helpers import course
-from helpers.data.photographs import CLASS_NAMES
-from helpers.evaluation import metrics
+from helpers.data.photographs import CLASS_NAMES, IMAGE_SIZE, ImageSet, Source
+from helpers.data.sets import CourseData
+from helpers.evaluation import metrics, records
 from helpers.training import recipes
 
 COUNT = 320
@@ -142,10 +145,12 @@ def test_without_the_optional_runs_the_report_says_what_is_not_measured(built, t
     assert set(row[1:]) == {tables.NONE}
     assert "run vgg_like --seeds 0`" in found["report_table1"]["note"]
     assert "helpers train robustness vgg_like`" in found["report_table1"]["note"]
-    assert len(found["report_table3"]["rows"]) == len(recipes.TRIALS)
-    assert {cell for row in found["report_table3"]["rows"] for cell in row[1:]} == {tables.NONE}
-    assert "run NAME --seeds 0 1 2`" in found["report_table3"]["note"]
-    assert found["report_table4"]["note"] == ""
+    compared = [row for row in found["report_table2"]["rows"] if "CNN 2" in row[0]]
+    assert {cell for row in compared for cell in row[1:]} == {tables.NONE}
+    assert len(found["report_table4"]["rows"]) == len(recipes.TRIALS)
+    assert {cell for row in found["report_table4"]["rows"] for cell in row[1:]} == {tables.NONE}
+    assert "run NAME --seeds 0 1 2`" in found["report_table4"]["note"]
+    assert found["report_table6"]["note"] == ""
     assert numbers["left out"] == ["CNN 2"]
     assert numbers["setting"]["CNN 2 stopped by"] == ""
     unmeasured = ("tuning", "Lion", "search")
@@ -154,7 +159,7 @@ def test_without_the_optional_runs_the_report_says_what_is_not_measured(built, t
     judged = {claim: found["verdict"] for claim, found in numbers["claims"].items()}
     assert judged["frozen MobileNetV3"] == verdicts.LATER
     assert judged["Lion"] == verdicts.LATER
-    assert judged["fine-tuning"] == verdicts.YES
+    assert judged["fine-tuning"] != verdicts.LATER
     note = (folder / "tables" / "report_table1.tex").read_text().splitlines()[-1]
     assert r"\texttt{COURSE\_PROFILE=full python -m helpers train run vgg\_like" in note
 
@@ -278,10 +283,11 @@ ALLOWED = (
     r"left-columns: \([^)]*\)",
     r"size: [\d.]+pt",
     r"\$[^$]*\$",  # equations
-    r"EfficientNetB[04]|ResNet50|DenseNet121",
+    r"width: \d+%|\) < 1 \[",
+    r"EfficientNetB[04]|ResNet50|DenseNet121|EfficientNetV2",
     r"(?:EfficientNet-Lite0|MobileNetV3(?:-Small)?|CNN~[12]|DeepCONV2D|macro F1)",
-    r"DepthwiseConv2D|\bL2\b|seed 0|Adam at 1e-4",
-    r"95~% interval|5~% level",
+    r"DepthwiseConv2D|\bL2\b|seed 0|Adam at 1e-3|CC BY 4\.0",
+    r"95~% interval|\b95~%|5~% level",
 )
 
 
@@ -302,9 +308,9 @@ def test_values_in_the_text_are_required_records():
     runs = report.required({"missing": {}})
     keys = re.findall(r'(?:value|interval|images)\("([^"]+)"\)', text)
     assert keys
-    assert set(re.findall(r'(?:against|compare)\([^"()]*"([^"]+)"', text)) > {
-        "vgg_like/small_cnn/shifted_test"
-    }
+    pairs = re.findall(r'(?:gain|shifted|compare)\([^"()]*"(\w[^"]+)"', text)
+    assert len(pairs) > 8
+    assert {tuple(pair.split("/")[:2]) for pair in pairs} <= set(tables.PAIRS)
     for key in keys:
         run, images, _ = key.split("/")
         assert images in runs[run]
@@ -313,3 +319,130 @@ def test_values_in_the_text_are_required_records():
 def test_the_reports_two_accuracies_are_two_images_apart():
     found = verdicts._homework()
     assert (found["images apart"], found["least p"]) == ("2", "0.5")
+
+
+def test_a_step_more_changes_no_sentence_but_its_numbers(built, tmp_path, monkeypatch):
+    folder = _copy(built, tmp_path)
+    steps = dict(recipes.ABLATION)
+    last = {"final": steps.pop("final")}
+    monkeypatch.setattr(recipes, "ABLATION", {**steps, "ladder_averaged": "one more", **last})
+    for module in (tables, verdicts, figures, report):
+        monkeypatch.setattr(module, "ABLATION", recipes.ABLATION)
+    labels = {name: records.Records(folder).labels(name) for name in STORED}
+    sets = (*tables.PAIRED_SETS, "shifted_validation", "medmnist_c")
+    rng = np.random.default_rng(99)
+    path = folder / "results.json"
+    entries = json.loads(path.read_text()) + _run(
+        folder, "ladder_averaged-seed0", sets, labels, rng
+    )
+    path.write_text(json.dumps(entries))
+    build(folder)
+    found = json.loads((folder / "numbers.json").read_text())["tables"]["report_table5"]["rows"]
+    assert [row[0] for row in found] == list(recipes.ABLATION.values())[1:]
+    before = json.loads(built[1][Path("numbers.json")])["tables"]["report_table5"]["rows"]
+    assert len(found) == len(before) + 1
+
+
+def test_a_step_names_all_that_it_changes():
+    plain = recipes.find("fine_tuned")
+    changed = plain.variant("x", offline="rand_augment", learning_rate=1e-3, patience=None)
+    words = ["RandAugment's copies", "rate 1e-3", "no early stopping"]
+    assert tables.changes(plain, changed) == words
+    with pytest.raises(KeyError, match="dropout"):
+        tables.changes(plain, plain.variant("x", dropout=0.5))
+
+
+def test_the_intervals_of_one_table_hold_together(built):
+    loaded = report.load(built[0])
+    pair = ("fine_tuned_rand_augment", "fine_tuned", "shifted_test")
+    alone = tables.difference(loaded, *pair)
+    together = tables.difference(loaded, *pair, family="models")
+    assert together.value == alone.value
+    assert together.low < alone.low < alone.high < together.high
+
+
+@pytest.mark.parametrize(
+    ("low", "expected", "verdict"),
+    [
+        (0.1, 1, "reproduced"),
+        (-0.1, 1, "cannot be told"),
+        (-0.5, 1, "not reproduced"),
+        (-0.5, -1, "reproduced"),
+        (0.1, -1, "not reproduced"),
+    ],
+)
+def test_a_claimed_difference_is_reproduced_open_or_not(low, expected, verdict):
+    found = metrics.Difference(low + 0.15, low, low + 0.3)
+    assert verdicts._word(found, expected) == verdict
+
+
+def _floats():
+    """Return what template.typ says of the committed report's floats."""
+    folder = course.root() / "report"
+    (found,) = json.loads(
+        typst.query(
+            folder / "report.typ", "<floats>", root=folder, field="value", ignore_system_fonts=True
+        )
+    )
+    return found
+
+
+def test_floats_stand_in_the_order_of_their_first_mention():
+    found = _floats()
+    for kind in ("image", "table"):
+        placed = [each for each in found["placed"] if each["kind"] == kind]
+        mentioned = list(dict.fromkeys(found["mentioned"]))
+        names = [each["name"] for each in placed]
+        assert names == [name for name in mentioned if name in names]
+    assert len(found["placed"]) >= 12
+
+
+def test_the_last_page_is_full():
+    end = _floats()["end"]
+    assert end["x"] > 0.5, "it ends in the left column"
+    assert end["y"] > 0.6
+
+
+def _course_data(folder):
+    """Return test and shifted test of noise, with the digests that the records name."""
+    rng = np.random.default_rng(5)
+    labels = np.repeat(np.arange(8), 2)[::-1].copy()
+    shape = (16, IMAGE_SIZE, IMAGE_SIZE, 3)
+    sets = {n: ImageSet(rng.integers(0, 256, shape, np.uint8), labels) for n in report.EXAMPLE_SETS}
+    digests = {"sets": {name: {"sha256": records.digest(sets[name])} for name in sets}}
+    (folder / "evaluation_sets.json").write_text(json.dumps(digests))
+    source = Source("synthetic", "synthetic cells", False, "0")
+    return CourseData(sets, CLASS_NAMES, source, course.PROFILES["quick"], "abc")
+
+
+def test_the_examples_are_the_first_image_of_each_class(tmp_path):
+    (tmp_path / "figures").mkdir()
+    data = _course_data(tmp_path)
+    with Image.open(report.write_examples(data, tmp_path)) as picture:
+        strip = np.asarray(picture)
+    assert strip.shape == (2 * IMAGE_SIZE, 8 * IMAGE_SIZE, 3)
+    # Labels fall from 7 to 0, two images each: class 0 begins at row 14.
+    np.testing.assert_array_equal(strip[:96, :96], data["test"].images[14])
+    np.testing.assert_array_equal(strip[96:, -96:], data["shifted_test"].images[0])
+
+
+def test_other_images_than_those_of_the_records_are_no_examples(tmp_path):
+    data = _course_data(tmp_path)
+    data["shifted_test"].images[3, 0, 0] ^= 1
+    with pytest.raises(course.CourseError, match="images of shifted_test from"):
+        report.write_examples(data, tmp_path)
+    assert not (tmp_path / "figures").exists()
+
+
+def test_the_paper_about_the_course_has_its_sections_and_sources():
+    """The format of the Journal of Open Source Education: at most 1,000 words."""
+    text = (course.root() / "report" / "jose" / "paper.md").read_text(encoding="utf-8")
+    sources = (course.root() / "report" / "references.bib").read_text(encoding="utf-8")
+    cited = set(re.findall(r"@(\w+)", text.split("---", 2)[2]))
+    assert cited
+    assert cited <= set(re.findall(r"^@\w+\{(\w+),", sources, re.MULTILINE))
+    sections = re.findall(r"^# (.*)$", text, re.MULTILINE)
+    wanted = ["Summary", "Statement of need", "Learning objectives", "Content"]
+    assert [name for name in sections if name in wanted] == wanted
+    assert sections[-1] == "References"
+    assert len(text.split()) <= 1000

@@ -1,11 +1,12 @@
 """`make report`: from the records in git to tables, figures and the typeset report.
 
-Command:
+Commands:
     python -m helpers report
+    python -m helpers report --examples     cut the example photographs anew, once; needs images
 
-Neither images nor TensorFlow are needed. Everything is made in a temporary folder first, and then
-put in place of the old files all at once: if anything fails, report/ stays as it is. Where a record
-of OPTIONAL is missing, the report says so; without any other it is not made.
+The first needs neither images nor TensorFlow. Everything is made in a temporary folder first, and
+then put in place of the old files all at once: if anything fails, report/ stays as it is. Where a
+record of OPTIONAL is missing, the report says so; without any other it is not made.
 """
 
 import argparse
@@ -17,30 +18,26 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import matplotlib.pyplot as plt
+import numpy as np
 import typst
-from matplotlib.figure import Figure
+from PIL import Image
 
+from commands.report.figures import draw
 from commands.report.tables import (
-    ABLATION_SETS,
     CHOOSING_SETS,
     CORRUPTED,
     PAIRED_SETS,
-    REPORTED_MODELS,
-    TABLE1_SETS,
     Records,
     commands,
-    percent,
     quoted,
     tables,
 )
-from commands.report.verdicts import claims, hardest_class, numbers, spread
+from commands.report.verdicts import claims, example_rows, numbers
 from helpers import course
 from helpers.course import CourseError
-from helpers.data.photographs import CLASS_NAMES
-from helpers.evaluation import metrics
-from helpers.evaluation.records import accuracy_key, experiment_of
-from helpers.figures import charts, style
+from helpers.data.sets import CourseData, load_course_data
+from helpers.evaluation.records import accuracy_key, digest, experiment_of
+from helpers.files import replaced
 from helpers.training.recipes import (
     ABLATION,
     FAMILIES,
@@ -54,15 +51,16 @@ from helpers.training.recipes import (
 )
 
 OPTIONAL = ("vgg_like", *TRIALS)
-SOURCES = ("report.typ", "template.typ", "references.bib", "figures/03_shifted_examples.pdf")
+# Photographs, two rows of eight: the first of each class in the test and in the shifted test.
+EXAMPLES = "figures/report_examples.png"
+EXAMPLE_SETS = ("test", "shifted_test")
+SOURCES = ("report.typ", "template.typ", "references.bib", EXAMPLES)
 # Files that a command of their own writes.
 MADE_BY = {
     "costs.json": "helpers measure costs",
     "evaluation_sets.json": "helpers train freeze",
-    "03_shifted_examples.pdf": "helpers notebooks store 03_custom_cnns",
+    "report_examples.png": "helpers report --examples",
 }
-# Widths of one column and of the page, inches.
-COLUMN, PAGE = 3.3, 6.9
 
 
 def load(folder: Path) -> Records:
@@ -231,7 +229,7 @@ def _make(records: Records, work: Path) -> None:
     for table in (*made, claims(records)):
         table.write(work / "tables")
     found["tables"] = {table.name: table.as_json() for table in made}
-    found["alt"] = _draw(records, work / "figures")
+    found["alt"] = draw(records, work / "figures")
     text = json.dumps(found, indent=1, ensure_ascii=False, sort_keys=True)
     (work / "numbers.json").write_text(text + "\n", encoding="utf-8")
     try:
@@ -243,83 +241,35 @@ def _make(records: Records, work: Path) -> None:
         ) from error
 
 
-def _draw(records: Records, folder: Path) -> dict[str, str]:
-    """Write all figures; return what each shows, in words."""
-    found = {}
-    for name, maker in FIGURES.items():
-        with style.print_style():
-            figure, found[name] = maker(records)
-            style.write(figure, folder / name, (".pdf", ".svg"))
-            plt.close(figure)
-    return found
+def write_examples(data: CourseData, folder: Path) -> Path:
+    """Write the example photographs of the report's first figure; return their file.
 
-
-def _clean_and_shifted(records: Records) -> tuple[Figure, str]:
-    sets = {"validation (clean)": "validation", "shifted test": "shifted_test"}
-    trained = records.trained(MODELS)
-    rows = {
-        title: {panel: records.estimate(name, image_set) for panel, image_set in sets.items()}
-        for name, title in trained.items()
-    }
-    reported = {
-        trained[name]: {p: float(v) / 100 for p, v in zip(sets, both, strict=True)}
-        for name, both in REPORTED_MODELS.items()
-        if name in trained
-    }
-    spreads = [percent(spread(records, image_set)) for image_set in sets.values()]
-    alt = (
-        "On validation the fine-tuned networks lie within {} points, on the shifted test within {}"
-    )
-    options = {"panels": True, "same_scale": True, "quoted": reported, "width": PAGE}
-    return charts.dots(rows, "", "accuracy, %", **options), alt.format(*spreads)
-
-
-def _confusions(records: Records) -> tuple[Figure, str]:
-    matrices, texts = {}, []
-    for image_set, title in (("test", "clean test"), ("shifted_test", "shifted test")):
-        logits = records.logits(HOMEWORK_FINAL, image_set)
-        matrices[title] = metrics.confusion(records.labels(image_set), logits)
-        hardest, recall = hardest_class(records, image_set)
-        texts.append(f"{title}: lowest recall {percent(recall)} %, {hardest}")
-    names = [name.replace("granulocytes", "gran.") for name in CLASS_NAMES]
-    return charts.confusion(matrices, names, "", PAGE), "; ".join(texts).capitalize()
-
-
-def _families(records: Records) -> tuple[Figure, str]:
-    panels = {"validation": "validation", "shifted": "shifted_validation"}
-    rows = {
-        title: {panel: records.estimate(name, image_set) for panel, image_set in panels.items()}
-        for name, title in FAMILIES.items()
-    }
-    best = max(rows, key=lambda title: rows[title]["shifted"].value)
-    alt = f"Most accurate on shifted validation: {best} ({percent(rows[best]['shifted'].value)} %)"
-    return charts.dots(rows, "", "accuracy, %", panels=True, width=COLUMN), alt
-
-
-def _ablation(records: Records) -> tuple[Figure, str]:
-    rows = {
-        title: {
-            TABLE1_SETS[image_set]: records.estimate(name, image_set) for image_set in ABLATION_SETS
-        }
-        for name, title in ABLATION.items()
-    }
-    first, *_, last = (percent(row["shifted test"].value) for row in rows.values())
-    alt = f"From {first} to {last} % on the shifted test, step by step"
-    return charts.dots(rows, "", "accuracy, %", panels=True, width=PAGE), alt
-
-
-FIGURES = {
-    "report_clean_and_shifted": _clean_and_shifted,
-    "report_families": _families,
-    "report_ablation": _ablation,
-    "report_confusion": _confusions,
-}
+    Raises:
+        CourseError: if these are not the images that the records were measured on.
+    """
+    recorded = _json(folder / "evaluation_sets.json", ("sets",))["sets"]
+    other = [name for name in EXAMPLE_SETS if digest(data[name]) != recorded[name]["sha256"]]
+    if other:
+        raise CourseError(
+            f"The images of {' and '.join(other)} from {data.source.name} are not those of the "
+            "records: set COURSE_PROFILE=full and BLOODCELLS_MIRROR to the photographs of report/."
+        )
+    rows = example_rows(data["test"].labels)
+    tiles = [np.concatenate(list(data[name].images[rows]), axis=1) for name in EXAMPLE_SETS]
+    with replaced(folder / EXAMPLES) as temporary:
+        Image.fromarray(np.concatenate(tiles)).save(temporary, "PNG", optimize=True)
+    return folder / EXAMPLES
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Build the committed report; say what was written, and what is missing."""
-    argparse.ArgumentParser(description=main.__doc__).parse_args(arguments)
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--examples", action="store_true", help="cut its example photographs anew")
+    options = parser.parse_args(arguments)
     folder = course.root() / "report"
+    if options.examples:
+        print(write_examples(load_course_data(), folder).relative_to(course.root()))
+        return
     records = load(folder)
     for path in build(records, folder):
         print(path.relative_to(course.root()))

@@ -1,9 +1,12 @@
 """The report's tables: from records to numbers (CSV), and to text (LaTeX, Markdown, the PDF)."""
 
+import dataclasses
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ from helpers.evaluation.metrics import (
 from helpers.evaluation.records import CHOOSE_ON, IMAGE_SETS, NotMeasuredError, experiment_of
 from helpers.files import replaced
 from helpers.models.backbones import BACKBONES
+from helpers.training.experiment import Experiment
 from helpers.training.recipes import (
     ABLATION,
     HOMEWORK_FINAL,
@@ -30,6 +34,7 @@ from helpers.training.recipes import (
     SEARCH,
     SUBSET_OF_NETWORK,
     TRIALS,
+    ablation,
 )
 
 PAIRED_SETS = {
@@ -44,6 +49,51 @@ CORRUPTED = ("medmnist_c", *(f"medmnist_c/{name}" for name in corruptions.CORRUP
 TABLE1_SETS = {**PAIRED_SETS, "medmnist_c": IMAGE_SETS["medmnist_c"]}
 CHOOSING_SETS = {name: IMAGE_SETS[name] for name in CHOOSE_ON}
 ABLATION_SETS = ("test", "shifted_test", "second_acquisition", "medmnist_c")
+STEP_SETS = ABLATION_SETS[:3]
+
+# The full-size trainings that the text compares, each with the one that it is built on.
+CUSTOM = ("small_cnn", "vgg_like")
+FROZEN = ("mobilenet_v3_small_frozen", "efficientnet_lite0_frozen")
+PAIRS = (
+    *((later, earlier) for earlier, later in itertools.pairwise((*CUSTOM, *FROZEN, "fine_tuned"))),
+    ("fine_tuned_mild", "fine_tuned"),
+    (HOMEWORK_FINAL, "fine_tuned"),
+    (HOMEWORK_FINAL, "fine_tuned_mild"),
+    ("fine_tuned_rand_augment_lion", HOMEWORK_FINAL),
+)
+PAIR_SETS = ("validation", "test", "shifted_test", "second_acquisition")
+# Few experiments have several seeds on the test sets: how far seeds lie apart is taken from these.
+SEEDS_ON = {"test": "validation", "shifted_test": "shifted_validation"}
+# What the text says of the way to the course's final model: from which network, on which images.
+WHOLE_WAY = (
+    ("plain", "fine_tuned", "shifted_test"),
+    ("homework", HOMEWORK_FINAL, "shifted_test"),
+    ("homework", HOMEWORK_FINAL, "second_acquisition"),
+)
+# How many comparisons each table or list makes; its intervals hold all at once.
+COMPARISONS = {
+    "models": len(PAIRS) * len(PAIR_SETS),
+    "backbones": len(SUBSET_OF_NETWORK) - 1,
+    "tuning": (len(TRIALS) - 1) * len(CHOOSING_SETS),
+    "whole way": len(WHOLE_WAY),
+    "ladder": (len(ABLATION) - 1) * len(STEP_SETS),
+    "remedies": (len(REMEDIES) - 1) * len(CHOOSING_SETS),
+}
+# What the settings of an experiment are called where one differs from the step before.
+SETTINGS = {
+    "offline": lambda value: "RandAugment's copies" if value == "rand_augment" else "no copies",
+    "augmentation": lambda value: f"'{value}' augmentation",
+    "freeze": lambda value: "all layers trained" if value is None else f"frozen through {value}",
+    "freeze_batch_norm": lambda value: f"batch normalisation {'frozen' if value else 'trained'}",
+    "learning_rate": lambda value: f"rate {value:.0e}".replace("e-0", "e-"),
+    "schedule": lambda value: f"{value} rate" if value == "constant" else f"warm-up and {value}",
+    "patience": lambda value: "no early stopping" if value is None else "early stopping",
+    "label_smoothing": lambda value: f"labels smoothed by {value:g}",
+    "ema": lambda value: "averaged weights",
+    "image_size": lambda value: f"{value} px",
+    "batch_size": lambda value: f"batch of {value}",
+    "starts_from": lambda value: "goes on from the step before",
+}
 
 # What the homework report printed: validation and Codabench accuracy, in per cent.
 REPORTED_MODELS = {
@@ -195,8 +245,8 @@ def quoted(lines: list[str]) -> str:
 
 
 def tables(records: Records) -> list[Table]:
-    """Return all tables of the report, in order."""
-    makers = (models, backbones, tuning, imbalance, per_class, ladder)
+    """Return all tables of the report but that of the claims, in order."""
+    makers = (models, pairs, backbones, tuning, ladder, imbalance)
     return [maker(records) for maker in makers]
 
 
@@ -246,8 +296,33 @@ def _columns(heading: str, estimate: Estimate) -> dict[str, float]:
     }
 
 
+def pairs(records: Records) -> Table:
+    """Return Table 2: how each full-size training differs from the one that it is built on."""
+    rows = []
+    for first, second in PAIRS:
+        title = f"{MODELS[first]} against {MODELS[second]}".replace("the same, ", "")
+        row = {"difference": (title, title)}
+        for image_set in PAIR_SETS:
+            try:
+                found = difference(records, first, second, image_set, family="models")
+            except NotMeasuredError:
+                row[IMAGE_SETS[image_set]] = (None, NONE)
+                continue
+            row |= _difference_columns(IMAGE_SETS[image_set], found)
+        rows.append(row)
+    return _table("report_table2", rows, _note(records, MODELS))
+
+
+def _difference_columns(heading: str, found: Difference) -> dict[str, tuple]:
+    return {
+        heading: (found.value, with_verdict(found)),
+        f"{heading} low": (found.low, None),
+        f"{heading} high": (found.high, None),
+    }
+
+
 def backbones(records: Records) -> Table:
-    """Return Table 2: accuracy of each backbone on the subset and what it costs; who is missing.
+    """Return Table 3: accuracy of each backbone on the subset and what it costs; who is missing.
 
     Costs are at 96 px; ms per image on the machine that costs.json was made on.
     """
@@ -282,7 +357,7 @@ def backbones(records: Records) -> Table:
         if titles
         else ""
     )
-    return Table("report_table2", pd.DataFrame(numbers), pd.DataFrame(shown), note)
+    return Table("report_table3", pd.DataFrame(numbers), pd.DataFrame(shown), note)
 
 
 def _costs(cost: dict) -> dict:
@@ -295,22 +370,22 @@ def _scaled(cost: dict, name: str, unit: float = 1, digits: int = 1) -> str:
 
 
 def tuning(records: Records) -> Table:
-    """Return Table 3: the accuracy of each trial, and its difference from the reference."""
+    """Return Table 4: the accuracy of each trial, and its difference from the reference."""
     rows = [
-        {"trial": (title, title)} | _compared(records, name, REFERENCE, ("accuracy",))
+        {"trial": (title, title)} | _compared(records, name, REFERENCE, "tuning")
         for name, title in TRIALS.items()
     ]
-    return _table("report_table3", rows, _note(records, TRIALS))
+    return _table("report_table4", rows, _note(records, TRIALS))
 
 
 def imbalance(records: Records) -> Table:
-    """Return Table 4: accuracy and macro F1 of each remedy against none."""
+    """Return Table 6: macro F1 of each remedy against none."""
     plain = next(iter(REMEDIES))
     rows = [
-        {"remedy": (title, title)} | _compared(records, name, plain, ("accuracy", "macro F1"))
+        {"remedy": (title, title)} | _compared(records, name, plain, "remedies", "macro F1")
         for name, title in REMEDIES.items()
     ]
-    return _table("report_table4", rows)
+    return _table("report_table6", rows)
 
 
 def _table(name: str, rows: list[dict[str, tuple]], note: str = "") -> Table:
@@ -321,27 +396,24 @@ def _table(name: str, rows: list[dict[str, tuple]], note: str = "") -> Table:
 
 
 def _compared(
-    records: Records, name: str, reference: str, metrics: tuple[str, ...]
+    records: Records, name: str, reference: str, family: str, metric: str = "accuracy"
 ) -> dict[str, tuple]:
     """Return one row's scores over seeds and their differences from the reference."""
     row = {}
     for image_set, heading in CHOOSING_SETS.items():
-        for metric in metrics:
-            column = heading if metric == "accuracy" else f"{heading}, {metric}"
-            values = scores(records, name, image_set, metric)
-            if not len(values):
-                row |= {column: (None, NONE), f"{column}: difference": (None, NONE)}
-                continue
-            row[column] = values.mean(), mean_and_range(values)
-            row[f"{column} lowest"] = values.min(), None
-            row[f"{column} highest"] = values.max(), None
-            if name == reference or not records.seeds(reference, image_set):
-                row[f"{column}: difference"] = None, NONE
-                continue
-            found = difference(records, name, reference, image_set, metric)
-            row[f"{column}: difference"] = found.value, with_verdict(found)
-            row[f"{column}: difference low"] = found.low, None
-            row[f"{column}: difference high"] = found.high, None
+        column = heading if metric == "accuracy" else f"{heading}, {metric}"
+        values = scores(records, name, image_set, metric)
+        if not len(values):
+            row |= {column: (None, NONE), f"{column}: difference": (None, NONE)}
+            continue
+        row[column] = values.mean(), mean_and_range(values)
+        row[f"{column} lowest"] = values.min(), None
+        row[f"{column} highest"] = values.max(), None
+        if name == reference or not records.seeds(reference, image_set):
+            row[f"{column}: difference"] = None, NONE
+            continue
+        found = difference(records, name, reference, image_set, metric, family)
+        row |= _difference_columns(f"{column}: difference", found)
     return row
 
 
@@ -360,41 +432,67 @@ def scores(
 
 
 def difference(
-    records: Records, first: str, second: str, image_set: str, metric: str = "accuracy"
+    records: Records,
+    first: str,
+    second: str,
+    image_set: str,
+    metric: str = "accuracy",
+    family: str | None = None,
 ) -> Difference:
-    """Return the difference of two experiments over all their seeds, by accuracy or macro F1."""
-    alike = REMEDIES if metric == "macro F1" else (*TRIALS, *REMEDIES)
+    """Return the difference of two experiments over all their seeds, by accuracy or macro F1.
+
+    Args:
+        records: of both.
+        first, second: names of experiments.
+        image_set: on which they are compared.
+        metric: "accuracy" or "macro F1".
+        family: the comparisons among which this is one, see COMPARISONS; None for it alone.
+
+    Raises:
+        NotMeasuredError: if one of them is not recorded.
+    """
+    comparisons = COMPARISONS.get(family, 1)
     if metric == "accuracy":
-        return records.difference(first, second, image_set, alike)
-    variance = seed_variance(scores(records, name, image_set, metric) for name in alike)
+        correct = [records.correct(name, image_set) for name in (first, second)]
+        variance = _seed_variance(records, SEEDS_ON.get(image_set, image_set))
+        return metrics.accuracy_difference(*correct, variance, comparisons)
+    variance = seed_variance(scores(records, name, image_set, metric) for name in REMEDIES)
     predicted = (records.predicted(name, image_set) for name in (first, second))
-    return macro_f1_difference(records.labels(image_set), *predicted, len(CLASS_NAMES), variance)
+    labels = records.labels(image_set)
+    return macro_f1_difference(labels, *predicted, len(CLASS_NAMES), variance, comparisons)
 
 
-def per_class(records: Records) -> Table:
-    """Return Table 5: precision, recall and F1 of the final model, clean and shifted test."""
-    parts = []
-    for image_set, heading in (("test", "test"), ("shifted_test", "shifted test")):
-        logits = records.logits(HOMEWORK_FINAL, image_set)
-        report = metrics.per_class(records.labels(image_set), logits, CLASS_NAMES)
-        parts.append(report.drop(columns="images").add_prefix(f"{heading}, "))
-    numbers = pd.concat([report[["images"]], *parts], axis=1).reset_index()
-    shown = numbers.copy().astype(object)
-    shown["images"] = [f"{count:,}" for count in numbers["images"]]
-    for column in shown.columns[2:]:
-        shown[column] = [percent(value) for value in numbers[column]]
-    return Table("report_table5", numbers, shown)
+@cache
+def _seed_variance(records: Records, image_set: str) -> float:
+    """Return the variance between seeds of all that was trained with several, on an image set."""
+    return seed_variance(records.values(name, image_set) for name in records.experiments(image_set))
 
 
 def ladder(records: Records) -> Table:
-    """Return Table 7: each step from the homework report's fine-tuning to the final model."""
-    numbers, shown = [], []
-    for name, title in ABLATION.items():
-        row, text = {"step": title}, {"step": title}
-        for image_set in ABLATION_SETS:
-            estimate = records.estimate(name, image_set)
-            row |= _columns(TABLE1_SETS[image_set], estimate)
-            text[TABLE1_SETS[image_set]] = with_interval(estimate)
-        numbers.append(row)
-        shown.append(text)
-    return Table("report_table7", pd.DataFrame(numbers), pd.DataFrame(shown))
+    """Return Table 5: what each step to the course's final model changes, and what it brings."""
+    rows, steps = [], ablation()
+    for before, after in itertools.pairwise(ABLATION):
+        details = records.record(after, "test").details
+        changed = ", ".join(changes(steps[before], steps[after]))
+        epochs, minutes = str(details["epochs"]), f"{details['seconds'] / 60:.0f}"
+        row = {"step": (ABLATION[after],) * 2, "what changes": (changed, changed)}
+        row |= {"epochs": (details["epochs"], epochs), "minutes": (float(minutes), minutes)}
+        for image_set in STEP_SETS:
+            found = difference(records, after, before, image_set, family="ladder")
+            row |= _difference_columns(IMAGE_SETS[image_set], found)
+        rows.append(row)
+    return _table("report_table5", rows)
+
+
+def changes(before: Experiment, after: Experiment) -> list[str]:
+    """Return in words which settings of a step differ from those of the step before.
+
+    Raises:
+        KeyError: if a setting differs that has no words in SETTINGS.
+    """
+    settings = {each.name: getattr(after, each.name) for each in dataclasses.fields(after)}
+    return [
+        SETTINGS[name](value)
+        for name, value in settings.items()
+        if name not in ("name", "budget") and value != getattr(before, name)
+    ]

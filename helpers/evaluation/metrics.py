@@ -203,7 +203,12 @@ def seed_variance(scores: Iterable[np.ndarray]) -> float:
 
 
 def macro_f1_difference(
-    labels: np.ndarray, first: np.ndarray, second: np.ndarray, classes: int, seed_variance: float
+    labels: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    classes: int,
+    seed_variance: float,
+    comparisons: int = 1,
 ) -> Difference:
     """Return the difference in macro F1 of two experiments with several seeds, on the same images.
 
@@ -213,13 +218,15 @@ def macro_f1_difference(
         second: int (other seeds, N).
         classes: number of classes.
         seed_variance: of one seed's macro F1, see `seed_variance`.
+        comparisons: see `accuracy_difference`.
 
     Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 13.
     """
     both = [macro_f1_samples(labels, predicted, classes) for predicted in (first, second)]
     by_draw = both[0] - both[1]
     of_images = by_draw[1:].var(ddof=1)
-    return _difference(by_draw[0], of_images, seed_variance, len(first), len(second))
+    seeds = len(first), len(second)
+    return _difference(by_draw[0], of_images, seed_variance, *seeds, comparisons)
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

@@ -102,8 +102,8 @@ class Profile:
         finetune: budget of a full-size fine-tuning.
         ladder: budget of each step towards the final model.
         longer: budget of the final model's first part, at the images' own size.
-        larger: budget of its second part, at a larger size.
-        final: budget of its last part, of the widest changes.
+        final: budget of its second part, at a larger size.
+        wide: budget of a third part, of the widest changes.
         subset: budget of each variant in a comparison, on one fixed subset of the training images.
         evaluation_images: most images in each evaluation set; None for all of them.
         seeds: seeds of experiments that are cheap enough to repeat.
@@ -118,8 +118,8 @@ class Profile:
     finetune: Budget
     ladder: Budget
     longer: Budget
-    larger: Budget
     final: Budget
+    wide: Budget
     subset: Budget
     evaluation_images: int | None
     seeds: tuple[int, ...]
@@ -134,7 +134,7 @@ PROFILES = {
         deep_scratch=Budget(400, 2),
         head=Budget(None, 30),
         finetune=Budget(None, 2),
-        **dict.fromkeys(("ladder", "longer", "larger", "final", "subset"), Budget(320, 1)),
+        **dict.fromkeys(("ladder", "longer", "final", "wide", "subset"), Budget(320, 1)),
         evaluation_images=240,
         seeds=(0,),
         training_minutes=1.5,
@@ -148,8 +148,8 @@ PROFILES = {
         finetune=Budget(None, 15),
         ladder=Budget(None, 6, minutes=30),
         longer=Budget(None, 40, minutes=90),
-        larger=Budget(None, 20, minutes=90),
-        final=Budget(None, 10, minutes=90),
+        final=Budget(None, 20, minutes=90),
+        wide=Budget(None, 10, minutes=90),
         subset=Budget(3000, 8),
         evaluation_images=None,
         seeds=(0, 1, 2),

@@ -266,7 +266,7 @@ def final() -> Experiment:
 
 
 def wide() -> Experiment:
-    """Return a third part after `final`, of generic changes in a wide range: tried, not released."""
+    """Return a third part after `final`, of generic changes in a wide range."""
     return final().variant(
         "ladder_wide", budget="wide", augmentation="wide", learning_rate=7e-4, starts_from=final()
     )

@@ -37,7 +37,7 @@ from helpers.training.experiment import CACHE_VERSION
 MADE_WITH = "made_with"
 MADE_FROM = "made_from"
 # What kernels run with, unless it is set. glibc keeps what TensorFlow frees, instead of fetching
-# the pages of each array anew (a seventh of the processor time of a training or prediction), and
+# the pages of each array anew (a tenth of the processor time of a small training), and
 # the small products of scikit-learn's fits do not wait for a second thread, which comes late
 # beside other work (a fit of 333 x 1,280 features then took 2.1 seconds instead of 0.06).
 KERNEL_SETTINGS = {

@@ -28,7 +28,7 @@ from helpers.data.sets import load_course_data
 from helpers.models.networks import small_cnn, vgg_like
 
 data = load_course_data()
-class_count, few, judge = len(data.class_names), data.train_subset(600), data["validation"]
+class_count, few, judge = len(data.class_names), data.train_subset(300), data["validation"]
 
 
 # %% tags=["nbval-ignore-output"]
@@ -38,7 +38,7 @@ def train(network):
     network.compile(keras.optimizers.Adam(0.001), loss, metrics=["accuracy"], jit_compile=False)
     stop = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
     validation = (judge.images, judge.labels)
-    settings = {"batch_size": 16, "epochs": 40, "validation_data": validation, "verbose": 0}
+    settings = {"batch_size": 8, "epochs": 25, "validation_data": validation, "verbose": 0}
     return network.fit(few.images, few.labels, callbacks=[stop], **settings).history
 
 

@@ -3,10 +3,13 @@
 Commands:
     python -m helpers train list
     python -m helpers train run NAME [NAME ...] [--seeds 0 1 2] [--force]
-    python -m helpers train robustness NAME [NAME ...]   on MedMNIST-C: 11 corruptions, 5 severities
+    python -m helpers train robustness NAME [NAME ...]   on changes that nobody trained for
+    python -m helpers train views NAME [NAME ...]        on all turns and mirrored, averaged
     python -m helpers train freeze      write evaluation_sets.json; once, on purpose
 
-The corrupted images are made on the fly, once for all networks that are evaluated together.
+Two sets answer for the changes that nobody trained for: MedMNIST-C (11 corruptions in 5 severities)
+and "unseen_only", the test photographs under chains of the shift's unseen operations alone. Both
+are made on the fly, once for all networks that are evaluated together.
 """
 
 import argparse
@@ -15,6 +18,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from scipy import special
 
 from helpers import course
 from helpers.changes import corruptions, shifts
@@ -38,6 +42,7 @@ from helpers.training.run import load_trained, result
 
 CORRUPTED_IMAGES = 1000
 CORRUPTION_SEED = 13
+UNSEEN_SEED = 14
 
 
 def corrupted_base(data: CourseData) -> ImageSet:
@@ -84,15 +89,26 @@ def corrupted_accuracies(predictions: np.ndarray, labels: np.ndarray) -> dict[st
     return {"medmnist_c": metrics.mean_fraction(correct.mean(axis=(0, 1))), **each}
 
 
-def record_robustness(trained: list[Experiment], data: CourseData) -> dict[str, Estimate]:
-    """Evaluate trainings on corrupted images and record that; return the means by run."""
+def unseen_images(images: np.ndarray) -> np.ndarray:
+    """Return uint8 images changed by the shift's operations without a counterpart in training."""
+    unseen = [name for name, operation in shifts.OPERATIONS.items() if not operation.seen]
+    return shifts.competition_like(images, UNSEEN_SEED, SHIFT_SEVERITY, unseen)
+
+
+def record_robustness(
+    trained: list[Experiment], data: CourseData
+) -> dict[str, dict[str, Estimate]]:
+    """Evaluate trainings on both sets and record that; return the accuracies by run and set."""
     base, means = corrupted_base(data), {}
+    test, unseen = data["test"], unseen_images(data["test"].images)
     labels = base.labels.astype(np.uint8)
     models = {experiment.run_name: load_trained(experiment, data) for experiment in trained}
     predicted = corrupted_predictions(models, base.images)
     for experiment in trained:
         run, predictions = experiment.run_name, predicted[experiment.run_name]
         found = corrupted_accuracies(predictions, labels)
+        logits = networks.predict_logits(models[run], unseen)
+        found["unseen_only"] = metrics.accuracy(test.labels, logits)
         shared = {"seed": experiment.seed, "split": data.fingerprint, "seconds": None}
         shared["identity"] = identity(experiment, data)
         arrays = {"predictions": predictions, "labels": labels}
@@ -100,7 +116,32 @@ def record_robustness(trained: list[Experiment], data: CourseData) -> dict[str, 
         keys = {records.accuracy_key(run, name): estimate for name, estimate in found.items()}
         written = [records.Record(key, estimate, shared) for key, estimate in keys.items()]
         records.write(written, data.source)
-        means[run] = found["medmnist_c"]
+        means[run] = {name: found[name] for name in ("medmnist_c", "unseen_only")}
+    return means
+
+
+def record_views(trained: list[Experiment], data: CourseData) -> dict[str, dict[str, Estimate]]:
+    """Record the accuracy of eight views averaged, on the sets that report, by run and set.
+
+    The views are all quarter turns of an image and of its mirror image; averaged are probabilities.
+    """
+    means = {}
+    for experiment in trained:
+        run, model = experiment.run_name, load_trained(experiment, data)
+        found = {}
+        for name in records.REPORT_ON:
+            images, labels = data[name].images, data[name].labels
+            total = np.zeros((len(labels), len(data.class_names)))
+            for side in (images, images[:, :, ::-1]):
+                for turns in range(4):
+                    logits = networks.predict_logits(model, np.rot90(side, turns, axes=(1, 2)))
+                    total += special.softmax(logits, axis=1)
+            found[f"eight_views/{name}"] = metrics.accuracy(labels, total)
+        shared = {"seed": experiment.seed, "split": data.fingerprint, "seconds": None}
+        shared["identity"] = identity(experiment, data)
+        keys = {records.accuracy_key(run, name): estimate for name, estimate in found.items()}
+        records.write([records.Record(k, e, shared) for k, e in keys.items()], data.source)
+        means[run] = found
     return means
 
 
@@ -162,8 +203,9 @@ def main() -> None:
     commands.add_parser("list", help="print the names of all trainings")
     commands.add_parser("freeze", help="write down how the evaluation sets were made")
     training = commands.add_parser("run", help="train, evaluate and record")
-    robust = commands.add_parser("robustness", help="evaluate on MedMNIST-C's corruptions")
-    for command in (training, robust):
+    robust = commands.add_parser("robustness", help="evaluate on changes that nobody trained for")
+    views = commands.add_parser("views", help="evaluate with eight views averaged")
+    for command in (training, robust, views):
         command.add_argument("names", nargs="+", metavar="NAME")
     training.add_argument("--seeds", type=_seed, nargs="+", default=[0])
     training.add_argument("--force", action="store_true", help="train again what is finished")
@@ -176,8 +218,10 @@ def main() -> None:
         print(f"{freeze(load_course_data())} written.")
     else:
         trained = [recipes.find(name) for name in options.names]
-        for name, estimate in record_robustness(trained, load_course_data()).items():
-            print(f"{name}: MedMNIST-C {estimate}")
+        record = record_views if options.command == "views" else record_robustness
+        for name, found in record(trained, load_course_data()).items():
+            for image_set, estimate in found.items():
+                print(f"{name}: {records.IMAGE_SETS.get(image_set, image_set)} {estimate}")
 
 
 def _seed(text: str) -> int:

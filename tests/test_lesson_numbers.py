@@ -197,7 +197,7 @@ def sentences_of_08():
         recorded().labels("shifted_validation"), recorded().logits(FINAL, "shifted_validation")
     )
     shifted = ladder["shifted_validation"]
-    eight = recorded().by_key["08_final/eight_views/shifted_test"].estimate.value
+    eight = recorded().estimate(FINAL, "eight_views/shifted_test").value
     assert eight < recorded().estimate(FINAL, "shifted_test").high
     return [
         f"{gain('test'):.0f} point apart at home, {gain('shifted_test'):.0f} under shift",

@@ -18,7 +18,7 @@ from helpers.changes.shifts import chains
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
 from helpers.data.sets import SHIFT_SEEDS, CourseData
-from helpers.evaluation import metrics
+from helpers.evaluation import metrics, records
 from helpers.models import released
 from helpers.training import recipes, run
 
@@ -236,7 +236,7 @@ def trained(monkeypatch, model, result, data) -> None:
 def test_the_command_releases_an_experiment(models, data, result, model, monkeypatch, capsys):
     trained(monkeypatch, model, result, data)
     assert release.main(["fine_tuned", "--as", "toy"]) == 0
-    assert "2 of 8 metrics" in capsys.readouterr().out
+    assert f"2 of {len(records.IMAGE_SETS)} metrics" in capsys.readouterr().out
     assert released.names() == ["toy"]
     with pytest.raises(CourseError, match="There is no experiment 'unheard_of'"):
         release.main(["unheard_of", "--as", "toy"])
@@ -268,29 +268,6 @@ def test_the_pages_in_git_are_those_of_their_cards():
     for name in released.names():
         page = (released.folder(name) / "CARD.md").read_text(encoding="utf-8")
         assert page == release.page(released.card(name)), name
-
-
-def test_other_images_than_the_released_networks_train_one_of_their_own(
-    model, models, card, data, monkeypatch, capsys
-):
-    release.write(model, "fine_tuned", card)
-    asked = []
-    monkeypatch.setattr(run, "load_trained", lambda *given: asked.append(given) or "new")
-    assert isinstance(run.load_or_train("fine_tuned", data), keras.Model)
-    assert "fine_tuned: released model" in capsys.readouterr().out
-    assert asked == []
-    drawn = dataclasses.replace(data, source=Source("synthetic", "synthetic cells", False, "0"))
-    others = dataclasses.replace(data, class_names=("algae", "yeast"))
-    for strange in (drawn, others):
-        assert run.load_or_train("fine_tuned", strange) == "new"
-        assert "fine_tuned: trained here on" in capsys.readouterr().out
-    assert asked == [(recipes.fine_tuned(), drawn), (recipes.fine_tuned(), others)]
-
-
-def test_where_no_model_is_released_one_is_trained(models, data, monkeypatch, capsys):
-    monkeypatch.setattr(run, "load_trained", lambda *given: "new")
-    assert run.load_or_train("fine_tuned", data) == "new"
-    assert "fine_tuned: trained here on" in capsys.readouterr().out
 
 
 def test_an_unknown_name_lists_the_known_ones(model, models, card):

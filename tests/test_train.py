@@ -7,6 +7,7 @@ import pytest
 
 from commands import train
 from helpers import course
+from helpers.changes import shifts
 from helpers.changes.corruptions import CORRUPTIONS, SEVERITIES
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
@@ -24,6 +25,62 @@ def test_estimates_average_over_corruptions_and_count_photographs_once():
     assert np.isclose(found["medmnist_c"].value, 1 - 1 / len(CORRUPTIONS))
     assert found[f"medmnist_c/{CORRUPTIONS[0]}"].value == 0
     assert found[f"medmnist_c/{CORRUPTIONS[1]}"].value == 1
+
+
+def test_unseen_only_holds_no_change_that_training_knows(monkeypatch):
+    drawn = []
+    for name, operation in shifts.OPERATIONS.items():
+
+        def spy(image, strength, rng, name=name, function=operation.function):
+            drawn.append(name)
+            return function(image, strength, rng)
+
+        fields = (operation.family, spy, operation.counterpart)
+        monkeypatch.setitem(shifts.OPERATIONS, name, shifts.Operation(name, *fields))
+    images = np.random.default_rng(0).integers(0, 256, (60, 96, 96, 3), np.uint8)
+    changed = train.unseen_images(images)
+    assert all((one != two).any() for one, two in zip(images, changed, strict=True))
+    assert len(drawn) >= 2 * len(images)
+    assert set(drawn) == {name for name, of in shifts.OPERATIONS.items() if not of.seen}
+
+
+def test_robustness_is_recorded_on_both_sets(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "folder", lambda source: tmp_path)
+    labels = np.arange(16) % 8
+    images = ImageSet(np.full((16, 96, 96, 3), 200, np.uint8), labels)
+    source = Source("synthetic", "synthetic cells", False, "0")
+    data = CourseData({"test": images}, CLASS_NAMES, source, course.PROFILES["quick"], "abc")
+    wrong_once = np.eye(8)[np.r_[labels[:-1], 0]]
+    monkeypatch.setattr(train, "load_trained", lambda experiment, data: None)
+    monkeypatch.setattr(train.networks, "predict_logits", lambda model, images: wrong_once)
+    experiment = recipes.find("small_cnn")
+    found = train.record_robustness([experiment], data)[experiment.run_name]
+    assert {name: estimate.value for name, estimate in found.items()} == {
+        "medmnist_c": 15 / 16,
+        "unseen_only": 15 / 16,
+    }
+    written = records.Records(tmp_path).estimate("small_cnn", "unseen_only")
+    assert (written.value, written.n) == (15 / 16, 16)
+
+
+def test_eight_views_are_averaged_and_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "folder", lambda source: tmp_path)
+    rng = np.random.default_rng(0)
+    images, seen = ImageSet(rng.integers(0, 256, (2, 4, 4, 3), np.uint8), np.array([0, 1])), []
+
+    def predict(model, images):
+        seen.append(images.copy())
+        # One view is sure of the wrong class, seven are a little for the correct one.
+        return np.eye(8)[[1, 0]] * 2 if len(seen) % 8 == 3 else np.eye(8)[[0, 1]]
+
+    source = Source("synthetic", "synthetic cells", False, "0")
+    sets = dict.fromkeys(records.REPORT_ON, images)
+    data = CourseData(sets, CLASS_NAMES, source, course.PROFILES["quick"], "abc")
+    monkeypatch.setattr(train, "load_trained", lambda experiment, data: None)
+    monkeypatch.setattr(train.networks, "predict_logits", predict)
+    train.record_views([recipes.find("small_cnn")], data)
+    assert len({view.tobytes() for view in seen[:8]}) == 8
+    assert records.Records(tmp_path).estimate("small_cnn", "eight_views/test").value == 1
 
 
 def test_the_evaluation_sets_are_frozen_once(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ depends on its own draws alone. `augment.augmenter` draws them from the image's 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import tensorflow as tf
 
@@ -241,13 +242,14 @@ def _sometimes(family: Family, fraction: float) -> Family:
     return Family(function, family.draws + 1)
 
 
-def _random_affine(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
-    """Rotate at will, mirror, zoom x 1/1.6-1.6, stretch, shear and translate, in one resampling.
+def _random_affine(images: tf.Tensor, drawn: tf.Tensor, smallest: float = 1 / 1.6) -> tf.Tensor:
+    """Rotate at will, mirror, scale, stretch, shear and translate, in one resampling.
 
-    What lies outside is reflected in half of the images, and one random colour in the others.
+    The scale lies between `smallest` and 1.6. What lies outside is reflected in half of the images,
+    and one random colour in the others.
     """
     angle = _between(drawn[0], -1, 1) * math.pi
-    scale = tf.exp(_between(drawn[1], -1, 1) * math.log(1.6))
+    scale = tf.exp(_between(drawn[1], -math.log(1.6), -math.log(smallest)))
     stretch = tf.exp(_between(drawn[2], -1, 1) * math.log(1.25))
     shear = _between(drawn[3], -0.4, 0.4)
     wide = tf.where(drawn[4] < 0.5, -scale, scale) * stretch
@@ -369,6 +371,88 @@ def _sharpen(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
     return _clipped(images + gain * (images - _smoothed(images, 1.0)))
 
 
+# --- generic families: they resemble no single fault, and belong to no list of tested ones -------
+
+# Optical densities of haematoxylin, eosin and what is left over, a row a stain (Ruifrok & Johnston
+# 2001, Anal. Quant. Cytol. Histol. 23). Romanowsky's azure and eosin lie near the first two.
+_STAINS = tf.constant([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+
+
+def _stain_jitter(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+    """Change how much of each stain there is x 0.6-1.5, and add up to 0.06 of optical density.
+
+    Source: Tellez et al. 2018, Whole-slide mitosis detection, IEEE TMI 37, section III-D.
+    """
+    density = -tf.math.log((images + 1) / 256)
+    unmixed = tf.matmul(density, tf.linalg.inv(_STAINS)[None, None])
+    gains = tf.exp(_between(tf.transpose(drawn[:3]), math.log(0.6), math.log(1.5)))
+    added = _between(tf.transpose(drawn[3:6]), -0.06, 0.06)
+    changed = unmixed * gains[:, None, None] + added[:, None, None]
+    return _clipped(256 * tf.exp(-tf.matmul(changed, _STAINS[None, None])) - 1)
+
+
+def _random_filter(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+    """Convolve with a kernel of 5 x 5 random weights around the image itself.
+
+    Source: Modas et al. 2022, PRIME, ECCV, section 3.
+    """
+    side, reach = 5, 2
+    normal = tf.math.ndtri(tf.clip_by_value(drawn[1:], 1e-6, 1 - 1e-6))
+    weights = _between(drawn[0], 0.05, 0.3) * normal
+    # Of sum 1 with the centre's, so that brightness stays.
+    centre = 1 - tf.reduce_sum(weights, axis=0)
+    padded = tf.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), "REFLECT")
+    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    filtered = _per_image(centre) * images
+    for number in range(side * side):
+        top, left = divmod(number, side)
+        part = padded[:, top : top + height, left : left + width]
+        filtered += _per_image(weights[number]) * part
+    return _clipped(filtered)
+
+
+def _random_waves(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+    """Map grey values by a straight line and a few sine waves, by channel in half of the images.
+
+    Source: Modas et al. 2022, PRIME, ECCV, section 3.
+    """
+    waves = 5
+    place = tf.clip_by_value(images, 0.0, 255.0) * (math.pi / 255)
+    amounts = tf.reshape(_between(drawn[2:], -1, 1), (waves, 3, -1))
+    amounts = tf.where(drawn[0] < 0.5, amounts, amounts[:, :1])
+    strength = _per_image(_between(drawn[1], 10, 60))
+    for number in range(1, waves + 1):
+        amount = tf.transpose(amounts[number - 1])[:, None, None]
+        images += strength * amount / math.sqrt(number) * tf.sin(number * place)
+    return _clipped(images)
+
+
+def _random_masks(images: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+    """Lay a colour over regions of random shape, 3 to 30 % of the image, hard or soft, see-through.
+
+    The regions are where a field of random numbers, coarse or fine, is highest: dirt, folds, glare.
+    """
+    cells = tf.reshape(drawn[6:], (8, 8, -1))
+    fine = tf.transpose(cells, (2, 0, 1))[..., None]
+    size = tf.shape(images)[1:3]
+    field = tf.where(
+        _per_image(drawn[0]) < 0.5,
+        tf.image.resize(fine, size, "bicubic"),
+        tf.image.resize(fine[:, :4, :4], size, "bicubic"),
+    )
+    share = _between(drawn[1], 0.03, 0.3)
+    ordered = tf.sort(tf.reshape(field[:, ::4, ::4], (tf.shape(images)[0], -1)), axis=1)
+    count = tf.cast(tf.shape(ordered)[1], tf.float32)
+    rank = tf.cast((1 - share) * (count - 1), tf.int32)
+    edge = _per_image(tf.gather(ordered, rank, batch_dims=1))
+    sharpness = _per_image(tf.exp(_between(drawn[2], math.log(5.0), math.log(200.0))))
+    inside = tf.sigmoid(sharpness * (field - edge)) * _per_image(_between(drawn[3], 0.4, 1))
+    grey = _per_image(drawn[4])
+    tint = tf.transpose(tf.stack([drawn[4], drawn[5], 1 - drawn[5]]))[:, None, None]
+    colour = 255 * tf.where(_per_image(drawn[5]) < 0.5, grey * tf.ones_like(tint), tint)
+    return images + inside * (colour - images)
+
+
 _GEOMETRY = Family(_geometry(180.0, 0.15, 1.4), 6)
 _COLOUR = Family(_colour_jitter, 4)
 _OCCLUSION = Family(_random_erasing((0.04, 0.16), certain=1), 16)
@@ -395,6 +479,24 @@ _HEAVY = (
     _sometimes(_OCCLUSION, 0.4),
     _sometimes(Family(_random_erasing((0.005, 0.04), certain=3), 48), 0.3),
 )
+# Cells from 0.45 to 1.6 times their size, other stains, and the generic families.
+_WIDE = (
+    _sometimes(Family(partial(_random_affine, smallest=0.45), 11), 0.9),
+    _sometimes(_COLOUR, 0.5),
+    _sometimes(Family(_white_balance_and_gamma, 4), 0.3),
+    _sometimes(Family(_stain_jitter, 6), 0.3),
+    _sometimes(Family(_tone, 2), 0.2),
+    _sometimes(Family(_tone_curve, 16), 0.15),
+    _sometimes(Family(_random_waves, 17), 0.25),
+    _sometimes(Family(_vignetting, 3), 0.15),
+    _sometimes(Family(_random_filter, 26), 0.25),
+    _sometimes(Family(_blur, 1), 0.25),
+    _sometimes(Family(_sharpen, 1), 0.1),
+    _sometimes(Family(_noise, 4), 0.25),
+    _sometimes(Family(_random_masks, 70), 0.35),
+    _sometimes(_OCCLUSION, 0.35),
+    _sometimes(Family(_random_erasing((0.005, 0.04), certain=3), 48), 0.2),
+)
 
 AUGMENTATIONS: dict[str, tuple[Family, ...]] = {
     "none": (),
@@ -406,6 +508,7 @@ AUGMENTATIONS: dict[str, tuple[Family, ...]] = {
     "composed": (_GEOMETRY, _COLOUR, _OCCLUSION),
     "strong": _STRONG,
     "heavy": _HEAVY,
+    "wide": _WIDE,
 }
 
 

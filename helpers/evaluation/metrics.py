@@ -74,20 +74,6 @@ def per_class(labels: np.ndarray, logits: np.ndarray, class_names: tuple[str, ..
     return pd.DataFrame(columns, index=pd.Index(class_names, name="class"))
 
 
-def macro_f1(labels: np.ndarray, logits: np.ndarray) -> Estimate:
-    """Return the unweighted mean of the classes' F1 with a bootstrap 95 % interval over images.
-
-    Args:
-        labels: int (N,).
-        logits: float (N, classes).
-
-    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 13 (percentile interval).
-    """
-    scores = macro_f1_samples(labels, logits.argmax(axis=1)[None], logits.shape[1])
-    low, high = np.percentile(scores[1:], [2.5, 97.5])
-    return Estimate(float(scores[0]), float(low), float(high), len(labels))
-
-
 def macro_f1_samples(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Return float (1 + RESAMPLES,): the mean macro F1 of several seeds, as it is and redrawn.
 
@@ -95,6 +81,8 @@ def macro_f1_samples(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
         labels: int (N,); a class without images counts for nothing.
         predicted: int (seeds, N).
         classes: number of classes.
+
+    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 6.
     """
     cells = np.eye(classes**2, dtype=np.float32)[labels * classes + predicted]
     draws = np.vstack([np.ones((1, len(labels)), np.float32), _draws(len(labels))])
@@ -239,19 +227,6 @@ def macro_f1_difference(
     of_images = by_draw[1:].var(ddof=1)
     seeds = len(first), len(second)
     return _difference(by_draw[0], of_images, seed_variance, *seeds, comparisons)
-
-
-def adjust_logits(logits: np.ndarray, class_counts: np.ndarray, tau: float = 1.0) -> np.ndarray:
-    """Return logits minus tau times the log of the training classes' frequencies.
-
-    Args:
-        logits: float (N, classes) of a model trained on imbalanced classes.
-        class_counts: int (classes,), training images of each class, all above 0.
-        tau: strength; 1 makes the prediction optimal for the balanced error.
-
-    Source: Menon et al. 2021, Long-tail learning via logit adjustment, ICLR, eq. 9.
-    """
-    return logits - tau * np.log(class_counts / class_counts.sum())
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

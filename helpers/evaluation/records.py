@@ -35,6 +35,7 @@ IMAGE_SETS = {
     "shifted_test_unseen": "shifted: with unseen",
     "second_acquisition": "second acquisition",
     "medmnist_c": "MedMNIST-C",
+    "unseen_only": "shifted: unseen only",
 }
 # Models are chosen on these sets, and the chosen one is reported on those.
 CHOOSE_ON = ("validation", "shifted_validation")

@@ -62,15 +62,6 @@ def why_unavailable(name: str) -> str | None:
     )
 
 
-def available_backbones() -> list[str]:
-    """Return the names of the backbones whose ImageNet weights can be had here.
-
-    Raises:
-        CourseError: if the mirror that BLOODCELLS_MIRROR names is not there.
-    """
-    return [name for name in BACKBONES if why_unavailable(name) is None]
-
-
 def load_backbone(name: str, image_size: int = 96, pretrained: bool = True) -> keras.Model:
     """Return an ImageNet network without its classification layer, preprocessing included.
 

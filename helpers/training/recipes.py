@@ -83,6 +83,17 @@ _WAYS: Variants = {
     "subset_batch_norm_trained": ("batch normalisation trained", {"freeze_batch_norm": False}),
 }
 
+# Two rates, batch normalisation in inference mode or trained: does 1e-3 fail for the rate's sake?
+_RATES: Variants = {
+    "subset_fine_tuned": ("frozen, 1e-4", {}),
+    "subset_1e-3": ("frozen, 1e-3", {"learning_rate": 1e-3}),
+    "subset_batch_norm_trained": ("trained, 1e-4", {"freeze_batch_norm": False}),
+    "subset_batch_norm_1e-3": (
+        "trained, 1e-3",
+        {"freeze_batch_norm": False, "learning_rate": 1e-3},
+    ),
+}
+
 _FAMILIES: Variants = {
     "subset_fine_tuned": ("none", {}),
     "subset_mild": ("mild", {"augmentation": "mild"}),
@@ -103,7 +114,8 @@ def _titles(variants: Variants) -> dict[str, str]:
     return {name: title for name, (title, _) in variants.items()}
 
 
-TRIALS, REMEDIES, WAYS, FAMILIES = map(_titles, (_TUNING, _REMEDIES, _WAYS, _FAMILIES))
+TRIALS, REMEDIES, WAYS = map(_titles, (_TUNING, _REMEDIES, _WAYS))
+RATES, FAMILIES = map(_titles, (_RATES, _FAMILIES))
 REFERENCE = next(iter(TRIALS))
 
 # From the homework report's fine-tuning to the course's final model, one seed each.
@@ -191,6 +203,11 @@ def ways_of_fine_tuning() -> dict[str, Experiment]:
     return _variants(fine_tuned_on_subset(), _WAYS)
 
 
+def rates_of_fine_tuning() -> dict[str, Experiment]:
+    """Return fine-tuning on the fixed subset at two rates, batch normalisation frozen or not."""
+    return _variants(fine_tuned_on_subset(), _RATES)
+
+
 def augmentations() -> dict[str, Experiment]:
     """Return trainings on the fixed subset: plain, each family of changes, RandAugment's copies."""
     return _variants(fine_tuned_on_subset(), _FAMILIES)
@@ -248,6 +265,13 @@ def final() -> Experiment:
     )
 
 
+def wide() -> Experiment:
+    """Return a third part after `final`, of generic changes in a wide range."""
+    return final().variant(
+        "ladder_wide", budget="wide", augmentation="wide", learning_rate=7e-4, starts_from=final()
+    )
+
+
 def ablation() -> dict[str, Experiment]:
     """Return the steps of ABLATION."""
     return {name: find(name) for name in ABLATION}
@@ -262,10 +286,11 @@ def catalogue() -> dict[str, Experiment]:
         **tuning(),
         **_by_name(*map(fine_tuned_on_subset, SUBSET_OF_NETWORK)),
         **ways_of_fine_tuning(),
+        **rates_of_fine_tuning(),
         **remedies(),
         **augmentations(),
         **steps(),
-        **_by_name(longer(), final()),
+        **_by_name(longer(), final(), wide()),
     }
 
 

@@ -21,8 +21,8 @@ from helpers.evaluation import records
 from helpers.evaluation.machine import provenance
 from helpers.evaluation.metrics import Estimate
 from helpers.files import cached_array, locked, read_arrays, replaced, short_hash
-from helpers.models import fused_batch_norm, networks, released, weights
-from helpers.training import loop, recipes
+from helpers.models import fused_batch_norm, networks, weights
+from helpers.training import loop
 from helpers.training.experiment import CACHE_VERSION, Experiment, budget, identity
 
 FROM_SCRATCH = {"small_cnn": networks.small_cnn, "vgg_like": networks.vgg_like}
@@ -121,26 +121,6 @@ def load_trained(experiment: Experiment, data: CourseData) -> keras.Model:
     model = _classifier(experiment, classes)
     networks.transfer_head(head, model)
     return model
-
-
-def load_or_train(name: str, data: CourseData) -> keras.Model:
-    """Return the released model of that name, or on other images the experiment of that name.
-
-    To synthetic cells, and to classes of your own, the released network is a stranger: there the
-    experiment is trained on `data`, or loaded if that is cached. Which of the two, is printed.
-
-    Args:
-        name: of a released model and of an experiment (`recipes.find`).
-        data: the images that the network is to predict.
-    """
-    # In Colab the package comes without the released models.
-    card = released.card(name) if name in released.names() else None
-    is_ours = card and list(data.class_names) == card["class_names"]
-    if is_ours and data.source.are_photographs:
-        print(f"{name}: released model, trained on photographs ({card['training']['source']})")
-        return released.load(name)
-    print(f"{name}: trained here on {data.source.caption}, profile {data.profile.name}")
-    return load_trained(recipes.find(name), data)
 
 
 def features(network: str, data: CourseData, name: str, image_size: int = IMAGE_SIZE) -> np.ndarray:

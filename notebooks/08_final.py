@@ -18,8 +18,8 @@
 #
 # - find out why a network with 97 % at home loses a third of the cells elsewhere: which changes break
 #   it, which part of the picture it leans on, and what its features remember,
-# - build the remedies one by one, a few lines each: composed augmentation, CutMix, a cosine schedule
-#   with warm-up, label smoothing, averaged weights, larger images,
+# - build the remedies one by one, a few lines each: composed augmentation, changes that imitate nothing,
+#   CutMix, a cosine schedule with warm-up, label smoothing, averaged weights, larger images,
 # - train a small network with several of them in one `compile` and `fit`,
 # - read an ablation critically: what each step changes, what it brings, and what one training may say,
 # - ask how honest the shifted test is, and look at the second acquisition class by class,
@@ -1038,7 +1038,7 @@ style.save(figure, "08_predictions", data.source)
 #
 # - found by label-free questions on validation cells which operations break a network, what it leans on,
 #   and what its features remember,
-# - built six remedies in a few lines each,
+# - built seven remedies in a few lines each, and seen that not every one helped,
 # - trained a network with schedule, averaged weights and label smoothing in one `compile`,
 # - read an ablation that changes several things per step, and seen how little one training may say about a
 #   single step,

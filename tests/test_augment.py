@@ -49,6 +49,7 @@ TRAINING_OPERATIONS = {
     },
     "strong": STRONG,
     "heavy": STRONG | {"tone curve", "uneven light"},
+    "wide": STRONG | {"tone curve", "uneven light", "stain", "waves", "filter", "masks"},
     "keras_rand_augment": {
         "auto contrast",
         "equalize",

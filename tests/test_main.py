@@ -94,7 +94,14 @@ def test_a_command_that_is_ended_tidies_up(number, tmp_path):
         "    try:\n        print('started')\n        time.sleep(60)\n"
         f"    finally:\n        open({str(tmp_path / 'tidied')!r}, 'w')"
     )
-    with subprocess.Popen(script(body), env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
+
+    def heed():
+        # Tests run under nohup would hand on its deafness, which a command respects.
+        signal.signal(getattr(signal, number), signal.SIG_DFL)
+
+    with subprocess.Popen(
+        script(body), env=ENVIRONMENT, stdout=subprocess.PIPE, preexec_fn=heed
+    ) as process:
         process.stdout.readline()
         process.send_signal(getattr(signal, number))
     assert process.returncode == 128 + getattr(signal, number)

@@ -376,6 +376,7 @@ function showAnswers(found) {
     const { title, parts } = networks[n];
     const [best, second] = ranked(values);
     const same = best === state.base[n];
+    const wrongAlready = state.label !== null && state.base[n] !== state.label;
     const truth = state.label === null ? "" : best === state.label ? " ✓" : " ✗";
     const spoken = state.label === null ? "" : best === state.label ? ", correct" : ", wrong";
     parts.answer.replaceChildren(
@@ -383,17 +384,18 @@ function showAnswers(found) {
       make("span", { ariaHidden: "true" }, truth), make("span", { className: "unseen" }, spoken));
     parts.second.textContent = `Second choice: ${classes[second]}, ${percent(values[second])}`;
     parts.fate.textContent = same ? "The same answer as for the unchanged picture."
-      : `Fell over ${state.falls[n]}: unchanged, it was ${classes[state.base[n]]}.`;
-    parts.card.classList.toggle("fallen", !same);
+      : `${wrongAlready ? "Changed its answer" : "Fell over"} ${state.falls[n]}: unchanged, it was ` +
+        `${classes[state.base[n]]}${wrongAlready ? ", wrong already" : ""}.`;
+    parts.card.classList.toggle("fallen", !same && !wrongAlready);
     parts.rows.forEach(({ row, bar, cell }, i) => {
       row.classList.toggle("first", i === best);
       bar.style.width = `${100 * values[i]}%`;
       cell.textContent = percent(values[i]);
     });
     parts.short.replaceChildren(title, make("b", {}, `${classes[best]} ${percent(values[best])}${truth}`),
-      same ? "" : `fell over ${state.falls[n]}`);
-    parts.short.classList.toggle("fallen", !same);
-    sentences.push(`${title}: ${classes[best]}, ${percent(values[best])}${spoken}${same ? "" : ", fallen over"}.`);
+      same ? "" : `${wrongAlready ? "changed" : "fell over"} ${state.falls[n]}`);
+    parts.short.classList.toggle("fallen", !same && !wrongAlready);
+    sentences.push(`${title}: ${classes[best]}, ${percent(values[best])}${spoken}${same ? "" : wrongAlready ? ", changed" : ", fallen over"}.`);
   });
   clearTimeout(speaking);  // a screen reader hears where a knob came to rest, not every step
   speaking = setTimeout(() => { element("summary").textContent = sentences.join(" "); }, 500);
@@ -435,7 +437,7 @@ async function search() {
   const { picture } = state;
   element("search").disabled = true;
   element("limits").hidden = false;
-  element("limits").scrollIntoView({ block: "nearest" });
+  element("limits").scrollIntoView({ block: "start" });
   element("limits-rows").replaceChildren();
   const base = (await probabilities(changed(picture, AT_REST))).map(first);
   for (const knob of KNOBS) {
@@ -464,6 +466,7 @@ async function search() {
   element("progress").textContent =
     "Each knob turned alone from the unchanged picture, the patch in the middle; a button goes there.";
   element("search").disabled = false;
+  if (document.activeElement === document.body) element("search").focus();  // a disabled button lost it
 }
 
 function jump(knob, tick, answer) {
@@ -602,7 +605,7 @@ async function start() {
   const page = await fetched("page.json", "json");
   classes = page.classes;
   const megabytes = page.networks.reduce((sum, { bytes }) => sum + bytes, page.runtime_bytes) / 1e6;
-  element("loading").textContent = `Loading the networks and what runs them, ${megabytes.toFixed(0)} MB …`;
+  element("loading").textContent = `Loading the networks and their runtime, ${megabytes.toFixed(0)} MB …`;
   ort.env.wasm.numThreads = 1;  // more need headers that a plain file server does not send
   ort.env.wasm.proxy = false;
   for (const network of page.networks) {

@@ -306,49 +306,45 @@ async function show() {
   state.base = base;
   const before = state.shown;
   state.shown = now;
+  const steps = before ? KNOBS.map((k) => Math.abs(now.ticks[k.name] - before.ticks[k.name])) : [0];
+  const far = Math.max(...steps) > 1;
+  if (far) showAnswers(found);  // the way there takes a while
   for (const n of networks.keys()) {
+    if (before && (far || before.answers[n] !== now.answers[n])) await tell(n, before, now);
     if (now.answers[n] === state.base[n]) state.falls[n] = null;
-    if (before && before.answers[n] !== now.answers[n]) await tell(n, before, now);
   }
-  showAnswers(found);
+  if (picture === state.picture) showAnswers(found);
 }
 
 /** Say at which ticks a network changed its answer, if one knob was turned between two states. */
 async function tell(n, before, now) {
+  const { picture } = state;
   const turned = KNOBS.filter((knob) => before.ticks[knob.name] !== now.ticks[knob.name]);
   const moved = before.patch.x !== now.patch.x || before.patch.y !== now.patch.y;
   if (turned.length > 1 || (turned.length && moved)) {
     state.falls[n] ??= "when several knobs were turned";
-  } else if (moved) {
+  } else if (moved && before.answers[n] !== now.answers[n]) {
     note(n, before.answers[n], now.answers[n], "when the patch was moved", []);
-  } else {
+  } else if (turned.length) {
     const [knob] = turned;
     const others = KNOBS.filter((k) => k !== knob && now.ticks[k.name] !== k.rest)
       .map((k) => `${k.name} ${knobText(k, now.ticks[k.name])}`);
+    const end = now.ticks[knob.name], way = Math.sign(end - before.ticks[knob.name]);
     let tick = before.ticks[knob.name], answer = before.answers[n];
-    while (answer !== now.answers[n]) {
-      const [fell, next] = await nextChange(n, knob, tick, answer, now);
-      note(n, answer, next, `at ${knob.name} ${knobText(knob, fell)}`, others);
-      [tick, answer] = [fell, next];
+    while (tick !== end) {  // answers come and go: none is skipped
+      tick += way;
+      const between = changed(picture, { ...now.ticks, [knob.name]: tick }, now.patch);
+      const next = tick === end ? now.answers[n] : first((await probabilities(between, [networks[n]]))[0]);
+      if (state.picture !== picture) return;  // another was chosen meanwhile
+      if (next !== answer) note(n, answer, next, `at ${knob.name} ${knobText(knob, tick)}`, others);
+      answer = next;
     }
   }
 }
 
-/** Return a tick on the way to a state at which a network leaves its answer, and for which one. */
-async function nextChange(n, knob, held, answer, now) {
-  let fell = now.ticks[knob.name], next = now.answers[n];
-  while (Math.abs(fell - held) > 1) {
-    const middle = Math.round((held + fell) / 2);
-    const between = changed(state.picture, { ...now.ticks, [knob.name]: middle }, now.patch);
-    const there = first((await probabilities(between, [networks[n]]))[0]);
-    if (there === answer) held = middle;
-    else [fell, next] = [middle, there];
-  }
-  return [fell, next];
-}
-
 function note(n, answer, next, where, others) {
   if (answer === state.base[n]) state.falls[n] = where;
+  if (next === state.base[n]) state.falls[n] = null;
   const change = next === state.base[n] ? "came back to" : "changed its answer to";
   const beside = others.length ? `, with ${others.join(" and ")}` : "";
   const text = `${networks[n].title} ${change} ${classes[next]} ${where}${beside}`;
@@ -384,7 +380,7 @@ function showAnswers(found) {
       make("span", { ariaHidden: "true" }, truth), make("span", { className: "unseen" }, spoken));
     parts.second.textContent = `Second choice: ${classes[second]}, ${percent(values[second])}`;
     parts.fate.textContent = same ? "The same answer as for the unchanged picture."
-      : `${wrongAlready ? "Changed its answer" : "Fell over"} ${state.falls[n]}: unchanged, it was ` +
+      : `${wrongAlready ? "Changed its answer" : "Fell over"} ${state.falls[n] ?? "on the way"}: unchanged, it was ` +
         `${classes[state.base[n]]}${wrongAlready ? ", wrong already" : ""}.`;
     parts.card.classList.toggle("fallen", !same && !wrongAlready);
     parts.rows.forEach(({ row, bar, cell }, i) => {
@@ -393,7 +389,7 @@ function showAnswers(found) {
       cell.textContent = percent(values[i]);
     });
     parts.short.replaceChildren(title, make("b", {}, `${classes[best]} ${percent(values[best])}${truth}`),
-      same ? "" : `${wrongAlready ? "changed" : "fell over"} ${state.falls[n]}`);
+      same ? "" : `${wrongAlready ? "changed" : "fell over"} ${state.falls[n] ?? "on the way"}`);
     parts.short.classList.toggle("fallen", !same && !wrongAlready);
     sentences.push(`${title}: ${classes[best]}, ${percent(values[best])}${spoken}${same ? "" : wrongAlready ? ", changed" : ", fallen over"}.`);
   });

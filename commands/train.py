@@ -109,13 +109,9 @@ def record_robustness(
         found = corrupted_accuracies(predictions, labels)
         logits = networks.predict_logits(models[run], unseen)
         found["unseen_only"] = metrics.accuracy(test.labels, logits)
-        shared = {"seed": experiment.seed, "split": data.fingerprint, "seconds": None}
-        shared["identity"] = identity(experiment, data)
         arrays = {"predictions": predictions, "labels": labels}
         records.write_predictions(f"{run}-medmnist_c", arrays, data.source)
-        keys = {records.accuracy_key(run, name): estimate for name, estimate in found.items()}
-        written = [records.Record(key, estimate, shared) for key, estimate in keys.items()]
-        records.write(written, data.source)
+        _record(experiment, data, found)
         means[run] = {name: found[name] for name in ("medmnist_c", "unseen_only")}
     return means
 
@@ -127,8 +123,7 @@ def record_views(trained: list[Experiment], data: CourseData) -> dict[str, dict[
     """
     means = {}
     for experiment in trained:
-        run, model = experiment.run_name, load_trained(experiment, data)
-        found = {}
+        model, found = load_trained(experiment, data), {}
         for name in records.REPORT_ON:
             images, labels = data[name].images, data[name].labels
             total = np.zeros((len(labels), len(data.class_names)))
@@ -137,12 +132,18 @@ def record_views(trained: list[Experiment], data: CourseData) -> dict[str, dict[
                     logits = networks.predict_logits(model, np.rot90(side, turns, axes=(1, 2)))
                     total += special.softmax(logits, axis=1)
             found[f"eight_views/{name}"] = metrics.accuracy(labels, total)
-        shared = {"seed": experiment.seed, "split": data.fingerprint, "seconds": None}
-        shared["identity"] = identity(experiment, data)
-        keys = {records.accuracy_key(run, name): estimate for name, estimate in found.items()}
-        records.write([records.Record(k, e, shared) for k, e in keys.items()], data.source)
-        means[run] = found
+        _record(experiment, data, found)
+        means[experiment.run_name] = found
     return means
+
+
+def _record(experiment: Experiment, data: CourseData, found: dict[str, Estimate]) -> None:
+    """Record a finished training's accuracies by image set."""
+    details = {"seed": experiment.seed, "split": data.fingerprint, "seconds": None}
+    details["identity"] = identity(experiment, data)
+    keys = {records.accuracy_key(experiment.run_name, name): each for name, each in found.items()}
+    written = [records.Record(key, estimate, details) for key, estimate in keys.items()]
+    records.write(written, data.source)
 
 
 def evaluation_sets(data: CourseData) -> dict:

@@ -180,6 +180,15 @@ def test_every_full_record_is_of_the_frozen_images():
         assert record.details["images_sha256"] == FROZEN["sets"][name]["sha256"], record.key
 
 
+def test_recorded_curves_have_a_value_for_each_epoch():
+    published = Records(course.root() / "report")
+    runs = [path.stem for path in (published.folder / "curves").glob("*.json")]
+    assert runs
+    for run in runs:
+        epochs = published.of_run(run)["validation"].details["epochs"]
+        assert {len(curve) for curve in published.history(run).values()} == {epochs}, run
+
+
 def test_a_third_of_the_operations_have_no_counterpart_in_training():
     seen, unseen = FROZEN["seen_operations"], FROZEN["unseen_operations"]
     assert len(unseen) >= (len(seen) + len(unseen)) / 3

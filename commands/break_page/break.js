@@ -306,8 +306,7 @@ async function show() {
   state.base = base;
   const before = state.shown;
   state.shown = now;
-  const steps = before ? KNOBS.map((k) => Math.abs(now.ticks[k.name] - before.ticks[k.name])) : [0];
-  const far = Math.max(...steps) > 1;
+  const far = before && KNOBS.some((k) => Math.abs(now.ticks[k.name] - before.ticks[k.name]) > 1);
   if (far) showAnswers(found);  // the way there takes a while
   for (const n of networks.keys()) {
     if (before && (far || before.answers[n] !== now.answers[n])) await tell(n, before, now);
@@ -379,8 +378,9 @@ function showAnswers(found) {
       `${classes[best]}, ${percent(values[best])}`,
       make("span", { ariaHidden: "true" }, truth), make("span", { className: "unseen" }, spoken));
     parts.second.textContent = `Second choice: ${classes[second]}, ${percent(values[second])}`;
+    const where = state.falls[n] ?? "on the way";  // until the way has been walked
     parts.fate.textContent = same ? "The same answer as for the unchanged picture."
-      : `${wrongAlready ? "Changed its answer" : "Fell over"} ${state.falls[n] ?? "on the way"}: unchanged, it was ` +
+      : `${wrongAlready ? "Changed its answer" : "Fell over"} ${where}: unchanged, it was ` +
         `${classes[state.base[n]]}${wrongAlready ? ", wrong already" : ""}.`;
     parts.card.classList.toggle("fallen", !same && !wrongAlready);
     parts.rows.forEach(({ row, bar, cell }, i) => {
@@ -389,7 +389,7 @@ function showAnswers(found) {
       cell.textContent = percent(values[i]);
     });
     parts.short.replaceChildren(title, make("b", {}, `${classes[best]} ${percent(values[best])}${truth}`),
-      same ? "" : `${wrongAlready ? "changed" : "fell over"} ${state.falls[n] ?? "on the way"}`);
+      same ? "" : `${wrongAlready ? "changed" : "fell over"} ${where}`);
     parts.short.classList.toggle("fallen", !same && !wrongAlready);
     sentences.push(`${title}: ${classes[best]}, ${percent(values[best])}${spoken}${same ? "" : wrongAlready ? ", changed" : ", fallen over"}.`);
   });

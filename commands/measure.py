@@ -10,8 +10,10 @@ a process of its own, so that its peak memory is its own.
 """
 
 import argparse
+import importlib.util
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -150,6 +152,29 @@ def training_step(jit_compile: bool = False, fuse: bool = True, frozen: bool = F
     return machine.seconds_per_call(lambda: model.train_on_batch(images, labels), STEPS)
 
 
+def training_step_in_pytorch() -> float:
+    """Return seconds of the same step in PyTorch, images with their channels last as in TensorFlow.
+
+    Raises:
+        ImportError: if PyTorch or the package PYTORCH_NETWORK is not installed.
+    """
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0", num_classes=CLASSES)
+    network = network.to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.Adam(network.parameters())
+    images = torch.from_numpy(_random_images(TRAINING_BATCH)).permute(0, 3, 1, 2) / 255
+    labels = torch.from_numpy(_random_labels(TRAINING_BATCH))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(images), labels).backward()
+        optimizer.step()
+
+    return machine.seconds_per_call(step, STEPS)
+
+
 def head_on_cached_features() -> float:
     """Return seconds to compute pooled features once and train a head on them for HEAD_EPOCHS."""
     backbone = weights.load_backbone(backbones.default_backbone(), pretrained=False)
@@ -197,7 +222,14 @@ def duplicates_by_pairs() -> float:
     return machine.seconds_per_call(work, 1) * HOMEWORK_IMAGES * (HOMEWORK_IMAGES - 1) / pairs
 
 
+# No part of the course; compared where it is installed beside torch.
+PYTORCH_NETWORK = "efficientnet_lite_pytorch"
+
 WAYS = {
+    "training step with oneDNN": training_step,
+    "training step without oneDNN": training_step,
+    "training step in the course": training_step,
+    "training step in PyTorch": training_step_in_pytorch,
     "training step, XLA off": lambda: training_step(fuse=False),
     "training step, XLA on": lambda: training_step(jit_compile=True, fuse=False),
     "batch normalisation fused": training_step,
@@ -209,6 +241,11 @@ WAYS = {
     "duplicates by hash": duplicates_by_hash,
     "duplicates by comparing pairs": duplicates_by_pairs,
 }
+# What a way's process has in its environment beside that of this one.
+ENVIRONMENT = {
+    "training step with oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "1"},
+    "training step without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+}
 # Each comparison: ours, then the other way.
 COMPARISONS = [tuple(list(WAYS)[start : start + 2]) for start in range(0, len(WAYS), 2)]
 
@@ -217,6 +254,9 @@ def compare_ways() -> None:
     """Print every comparison as a ratio and write build/benchmark.json."""
     measured = {}
     for ours, other in COMPARISONS:
+        if "PyTorch" in other and not importlib.util.find_spec(PYTORCH_NETWORK):
+            print(f"PyTorch is not compared: torch and {PYTORCH_NETWORK} are not installed.\n")
+            continue
         for way in (ours, other):
             measured[way] = _in_own_process(way)
             memory = measured[way]["peak_mib"]
@@ -229,7 +269,8 @@ def compare_ways() -> None:
 
 def _in_own_process(way: str) -> dict:
     command = [sys.executable, "-m", "helpers", "measure", "ways", "--one", way]
-    answer = subprocess.run(command, capture_output=True, text=True)
+    environment = os.environ | ENVIRONMENT.get(way, {})
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment)
     if answer.returncode:
         raise course.CourseError(f"The way '{way}' failed: {answer.stderr.strip()[-300:]}")
     return json.loads(answer.stdout.splitlines()[-1])

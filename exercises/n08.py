@@ -165,7 +165,9 @@ def two_ways(answer: object) -> str | None:
 
 
 @exercise(
-    "08.6", "The subset of 05 with an augmentation of 06 is a start; its zip is packed in a minute."
+    "08.6",
+    "An augmentation of 06 that gained under shift, at full size or for more epochs than there, is "
+    "a start; it trains for some minutes to an hour.",
 )
 def scored(answer: object, *, goal: float) -> str | None:
     if not isinstance(answer, str):
@@ -179,6 +181,8 @@ def scored(answer: object, *, goal: float) -> str | None:
         return "It was scored on synthetic cells: the goal was measured on photographs."
     if "profile full" not in answer:
         return "It was scored on a part of the test: use the full profile, as `make score` does."
+    if "Only a part was scored" in answer:
+        return "Only some of the images were scored: leave IMAGES out."
     reached = float(line[1]) / 100
     if reached <= goal:
         return f"It reaches {reached:.1%} under shift, and the goal is more than {goal:.1%}."

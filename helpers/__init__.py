@@ -5,8 +5,11 @@ import os
 import sys
 import warnings
 
-# TensorFlow reads this when it is first imported; its start-up notes are no part of a lesson.
+# TensorFlow reads these when it is first imported; its start-up notes are no part of a lesson.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Left to itself, TensorFlow uses oneDNN only on processors with instructions for neural networks;
+# `make bench` shows what it brings on this one.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # Keras reads this when it is first imported; without the backend it names, that is a traceback.
 if (_backend := os.environ.get("KERAS_BACKEND") or "tensorflow") != "tensorflow":
     print(f"KERAS_BACKEND={_backend} is not used: this course needs TensorFlow.", file=sys.stderr)

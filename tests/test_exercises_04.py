@@ -127,7 +127,7 @@ def test_operations_that_validation_lacks():
         (4.0, "whole"),
         (1.0, "shifted validation"),
         (7.0, "seed 0"),
-        (0.05, "percentage"),
+        (0.05, "fraction"),
         (-5.0, "sign"),
     ):
         refused("04.5", answer, words, recorded=recorded)
@@ -143,6 +143,8 @@ def test_operations_that_validation_lacks():
         (LABELS, "Every image"),
         (np.zeros(120, int), "is asked for"),
         ("classes", "array of whole numbers"),
+        (LABELS > 0, "True and False"),
+        (np.where(np.arange(120) < 63, LABELS, 9), "is asked for"),
     ],
 )
 def test_predictions_that_fall_short(answer, words):
@@ -152,5 +154,5 @@ def test_predictions_that_fall_short(answer, words):
 
 def test_predictions_that_are_better():
     plain = np.where(np.arange(120) < 60, LABELS, 9)
-    better = np.where(np.arange(120) < 63, LABELS, 9)
+    better = np.where(np.arange(120) < 66, LABELS, 9)
     assert verdict("04.6", better, plain=plain, altered=JUDGE) is None

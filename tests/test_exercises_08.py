@@ -147,6 +147,7 @@ CASES = [
                 "synth",
             ),
             (SCORE.format(reached=80.0).replace("profile full", "profile quick"), "full profile"),
+            (SCORE.format(reached=80.0) + "\n Only a part was scored, drawn", "IMAGES"),
             (SCORE.format(reached=80.0) + "\nWARNING: asked again", "training mode"),
         ],
     ),

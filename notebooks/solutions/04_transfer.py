@@ -133,8 +133,8 @@ check("04.4", answer, backbone=backbone, probe=plain_probe, judge=judge)
 # **Exercise 04.5** · Is MobileNetV3-Small better at the operations that shifted validation lacks?
 # Give the mean difference to Lite0 over the three seeds, in points, on `"shifted_test_unseen"`.
 #
-# Yes, but it is ahead on the others too, so the new operations alone don't explain what the rule
-# missed: chance in the choice of images, on either set, is the rest.
+# Yes, but on average it is ahead on the others too, where the interval holds zero. So the new operations
+# alone do not explain what the rule missed: chance in the choice of images, on either set, is the rest.
 
 # %%
 recorded = records.published()
@@ -146,7 +146,7 @@ for part in ("shifted_test_seen", "shifted_test_unseen"):
 check("04.5", answer, recorded=recorded)
 
 # %% [markdown]
-# **Exercise 04.6** · Features that survive: make predictions for `altered` that are at least 2
+# **Exercise 04.6** · Features that survive: make predictions for `altered` that are at least 5
 # points more accurate than the plain probe's.
 #
 # The probe has only seen clean features, so it leans on some that an altered image does not keep.

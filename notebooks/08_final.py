@@ -34,11 +34,7 @@
 # %% tags=["nbval-ignore-output"]
 COURSE = "https://github.com/blood-cells-course/blood-cells-course"
 
-import os
 import sys
-
-# Read by TensorFlow when it is imported: faster convolutions on many processors.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if "google.colab" in sys.modules:
     get_ipython().system(f"git clone --quiet --depth 1 --branch v0.1.0 {COURSE} course")  # noqa: F821

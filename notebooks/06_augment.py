@@ -450,10 +450,11 @@ pd.DataFrame(rows, columns=["practised", "on images where it", "n", "points agai
 # %% [markdown]
 # <!-- seeds -->
 # **Where its family occurs, recolouring brings 6 points and covering 7; where it does not, neither shows any
-# gain at all.** Turning and stretching cannot be told from nothing on either side. (About 400 images do not
-# settle it: the intervals still allow a gain of some 5 points.) A single family is practice, above all. That
-# is why the strong chains of `08_final` draw from every family, and why a shifted set that resembles them
-# flatters them.
+# gain that can be told.** Turning and stretching cannot be told from nothing on either side. (Mind what this
+# says: one side is told from nothing and the other is not. That the two sides *differ* is another question,
+# and about 400 images do not settle it: the intervals still allow a gain of some 5 points.) It looks as if a
+# single family were practice above all. So the strong chains of `08_final` draw from every family, and a
+# shifted set that resembles them flatters them.
 #
 # ## Copies or on the fly: the report's assumption
 #
@@ -591,7 +592,7 @@ style.save(charts.dots(table, heading), "06_seen_and_unseen", data.source, recor
 # - trained a network with and without augmentation and seen that it is paid for in training time,
 # - compared families over seeds, corrected for the number of questions, and found that clean validation
 #   would have thrown away the best,
-# - seen that a family helps where it occurs, and hardly beyond,
+# - seen a family help where it occurs, and no gain that can be told where it does not,
 # - and separated practice for the exam from what carries over to changes that training never drew.
 #
 # Test yourself: [five questions](../docs/quiz/06.md). Next: [`07_imbalance`](07_imbalance.ipynb) puts

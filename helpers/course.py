@@ -104,6 +104,7 @@ class Profile:
         longer: budget of the final model's first part, at the images' own size.
         final: budget of its second part, at a larger size.
         wide: budget of a third part, of the widest changes.
+        larger: budget of a larger network that is trained on its own.
         subset: budget of each variant in a comparison, on one fixed subset of the training images.
         evaluation_images: most images in each evaluation set; None for all of them.
         seeds: seeds of experiments that are cheap enough to repeat.
@@ -120,6 +121,7 @@ class Profile:
     longer: Budget
     final: Budget
     wide: Budget
+    larger: Budget
     subset: Budget
     evaluation_images: int | None
     seeds: tuple[int, ...]
@@ -134,7 +136,7 @@ PROFILES = {
         deep_scratch=Budget(400, 2),
         head=Budget(None, 30),
         finetune=Budget(None, 2),
-        **dict.fromkeys(("ladder", "longer", "final", "wide", "subset"), Budget(320, 1)),
+        **dict.fromkeys(("ladder", "longer", "final", "wide", "larger", "subset"), Budget(320, 1)),
         evaluation_images=240,
         seeds=(0,),
         training_minutes=1.5,
@@ -150,6 +152,7 @@ PROFILES = {
         longer=Budget(None, 40, minutes=90),
         final=Budget(None, 20, minutes=90),
         wide=Budget(None, 10, minutes=90),
+        larger=Budget(None, 30, minutes=170),
         subset=Budget(3000, 8),
         evaluation_images=None,
         seeds=(0, 1, 2),

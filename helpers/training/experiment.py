@@ -27,8 +27,8 @@ class Experiment:
         name: snake_case, unique within the course; the key of its records.
         network: "small_cnn", "vgg_like" or the name of a backbone in `backbones.BACKBONES`.
         budget: which of the profile's budgets caps images and epochs: "scratch", "deep_scratch",
-            "head", "finetune", "subset", "ladder", "longer", "final"
-            or "wide".
+            "head", "finetune", "subset", "ladder", "longer", "final",
+            "wide" or "larger".
         freeze: for a backbone, "all" (only the head is trained, on pooled features), an int (that
             many first layers), the name of the last frozen block, or None (nothing is frozen).
         freeze_batch_norm: keep batch normalisation in inference mode while fine-tuning.

@@ -272,6 +272,13 @@ def wide() -> Experiment:
     )
 
 
+def larger_network() -> Experiment:
+    """Return EfficientNet-Lite2, trained from ImageNet on with changes in a wide range."""
+    return longer().variant(
+        "ladder_lite2", network="efficientnet_lite2", budget="larger", augmentation="wide"
+    )
+
+
 def ablation() -> dict[str, Experiment]:
     """Return the steps of ABLATION."""
     return {name: find(name) for name in ABLATION}
@@ -290,7 +297,7 @@ def catalogue() -> dict[str, Experiment]:
         **remedies(),
         **augmentations(),
         **steps(),
-        **_by_name(longer(), final(), wide()),
+        **_by_name(longer(), final(), wide(), larger_network()),
     }
 
 

@@ -3,19 +3,24 @@
 Commands, for the notebooks named, or all of them (pair: all solutions too):
     python -m helpers notebooks pair [NAME ...]   make .ipynb anew, keep outputs of equal cells
     python -m helpers notebooks take NAME [...]   take edits of an .ipynb over into its .py
-    python -m helpers notebooks run [NAME ...]    execute into build/, leave notebooks/ as it is
-    python -m helpers notebooks store [NAME ...]  execute and store the outputs in notebooks/
+    python -m helpers notebooks run [NAME ...]    execute into build/, two at once, leave notebooks/
+                                                  as it is
+    python -m helpers notebooks store [NAME ...]  execute, one after the other, and store the
+                                                  outputs in notebooks/
 """
 
 import argparse
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import ClassVar
 
 import jupytext
 import nbformat
@@ -45,6 +50,9 @@ KERNEL_SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "OPENBLAS_NUM_THREADS": "1",
 }
+# Notebooks that run at once: a single one leaves half of two cores idle, three need over 4 GB.
+# Those that are stored show times, and run alone.
+AT_ONCE = 2
 # TensorFlow's and CUDA's notes when they are imported.
 NOISE = re.compile(
     r"WARNING: All log messages before absl|[IWE]\d{4} [\d:.]+ |\d{4}-\d\d-\d\d [\d:.]+: [IWE] |"
@@ -253,8 +261,23 @@ class _Executor(ExecutePreprocessor):
     TensorFlow greets each kernel with lines on GPUs that no setting silences.
     """
 
-    def setup_kernel(self, **options: object) -> AbstractContextManager:
-        return super().setup_kernel(stderr=subprocess.DEVNULL, **options)
+    running: ClassVar[set["_Executor"]] = set()
+
+    @contextmanager
+    def setup_kernel(self, **options: object) -> Iterator[None]:
+        with super().setup_kernel(stderr=subprocess.DEVNULL, **options):
+            self.running.add(self)
+            try:
+                yield
+            finally:
+                self.running.discard(self)
+
+    @classmethod
+    def end_kernels(cls) -> None:
+        """End all kernels that run; `execute` then raises DeadKernelError in its thread."""
+        for executor in list(cls.running):
+            with suppress(ProcessLookupError):
+                os.kill(executor.km.provisioner.pid, signal.SIGTERM)
 
 
 def execute(path: Path, target: Path) -> tuple[float, float | None]:
@@ -287,11 +310,8 @@ def execute(path: Path, target: Path) -> tuple[float, float | None]:
     started = time.perf_counter()
     try:
         executor.preprocess(notebook, {"metadata": {"path": str(path.parent)}})
-    except BaseException as error:
+    except BaseException:
         _write(notebook, course.build_folder() / f"failed-{target.name}")
-        # nbclient answers Ctrl-C by ending the kernel, and notes it here only.
-        if isinstance(error, DeadKernelError) and hasattr(executor, "_async_cleanup_kernel_future"):
-            raise KeyboardInterrupt from error
         raise
     for tidy in (DropNoise(enabled=True), CoalesceStreamsPreprocessor(enabled=True)):
         tidy(notebook, {})
@@ -311,22 +331,33 @@ def execute_all(chosen: dict[str, Path], store: bool) -> int:
             print(f"{path.stem}.ipynb was edited {edited}; what runs is {path.name}.")
     photographs = load_photographs()
     folder = records.folder(photographs.source)
+    targets = {
+        name: path.with_suffix(".ipynb") if store else folder / "notebooks" / f"{name}.ipynb"
+        for name, path in chosen.items()
+    }
     failures = 0
-    for name, path in chosen.items():
-        target = path.with_suffix(".ipynb")
-        if not store:
-            target = folder / "notebooks" / f"{name}.ipynb"
-        print(f"{name:24s}", end=" ", flush=True)
-        try:
-            minutes, gigabytes = execute(path, target)
-            memory = "" if gigabytes is None else f"{gigabytes:6.1f} GB at most"
-            print(f"{minutes:5.1f} min{memory}", flush=True)
-        except (CellExecutionError, DeadKernelError) as error:
-            failures += 1
-            reason = "its kernel ended, perhaps for want of memory"
-            if isinstance(error, CellExecutionError):
-                reason = course.printable(f"{error.ename}: {error.evalue}")
-            print(f"failed: {reason}", flush=True)
+    # In threads, since nbclient would answer Ctrl-C itself in the main one.
+    pool = ThreadPoolExecutor(1 if store else AT_ONCE)
+    runs = {name: pool.submit(execute, path, targets[name]) for name, path in chosen.items()}
+    try:
+        for name, run in runs.items():
+            print(f"{name:24s}", end=" ", flush=True)
+            try:
+                minutes, gigabytes = run.result()
+                memory = "" if gigabytes is None else f"{gigabytes:6.1f} GB at most"
+                print(f"{minutes:5.1f} min{memory}", flush=True)
+            except (CellExecutionError, DeadKernelError) as error:
+                failures += 1
+                reason = "its kernel ended, perhaps for want of memory"
+                if isinstance(error, CellExecutionError):
+                    reason = course.printable(f"{error.ename}: {error.evalue}")
+                print(f"failed: {reason}", flush=True)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        # A kernel that was only starting is ended in the next round.
+        while not all(run.done() for run in runs.values()):
+            _Executor.end_kernels()
+            time.sleep(0.1)
     shown = folder.relative_to(course.root()).as_posix()
     figures = len(list((folder / "figures").glob("*.png")))
     tables = len(list((folder / "tables").glob("*.csv")))

@@ -278,27 +278,34 @@ def test_the_first_notebooks_run_on_a_reader_s_own_images(name, tmp_path, monkey
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
 def test_ctrl_c_ends_a_run_in_one_line(tmp_path):
-    path = tmp_path / "01_toy.py"
-    started = tmp_path / "started"
-    path.write_text(f"# %%\nimport time\nopen({str(started)!r}, 'w')\ntime.sleep(300)\n")
+    paths = [tmp_path / f"0{number}_toy.py" for number in (1, 2, 3)]
+    started = [path.with_suffix(".pid") for path in paths]
+    for path, mark in zip(paths, started, strict=True):
+        lines = f"import os, time\nopen({str(mark)!r}, 'w').write(f'{{os.getpid()}}')"
+        path.write_text(f"# %%\n{lines}\ntime.sleep(300)\n")
     body = (
         "import pathlib, signal\nfrom helpers import course\n"
         "from commands import notebooks\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"path = pathlib.Path({str(path)!r})\n"
-        "course.run_command(lambda: notebooks.execute(path, path.with_suffix('.ipynb')))"
+        f"notebooks.records.folder = lambda source: pathlib.Path({str(tmp_path)!r})\n"
+        f"paths = {{path: pathlib.Path(path) for path in {[str(path) for path in paths]}}}\n"
+        "course.run_command(lambda: notebooks.execute_all(paths, store=False))"
     )
-    environment = os.environ | {"PYTHONPATH": str(course.root())}
+    environment = os.environ | {"PYTHONPATH": str(course.root()), "BLOODCELLS_SOURCE": "synthetic"}
     with subprocess.Popen(
         [sys.executable, "-c", body], env=environment, stderr=subprocess.PIPE, text=True
     ) as process:
         deadline = time.monotonic() + 120
-        while not started.exists():
+        while not all(mark.exists() and mark.read_text() for mark in started[:2]):
             assert time.monotonic() < deadline
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         assert process.stderr.read().strip() == "Stopped; what was done is kept."
     assert process.returncode == 130
+    assert not started[2].exists()
+    for mark in started[:2]:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(mark.read_text()), 0)
 
 
 def test_a_kernel_that_ends_is_a_failure_in_one_line(toy, monkeypatch, capsys):

@@ -89,7 +89,7 @@ source, class_names = photographs.source, photographs.class_names
 #
 # Which photograph stands for a class? Take the most *typical* one: the one nearest to the median of
 # its class, looked at coarsely (every eighth pixel). Copies are left out: a *hash*, which is
-# explained below, tells them.
+# explained below, finds them.
 
 # %% tags=["nbval-ignore-output"]
 is_alone = ~pd.Series(cleaning.image_hashes(photographs.images)).duplicated(keep=False).to_numpy()
@@ -145,7 +145,9 @@ style.save(sheet, "01_meet_the_eight", source)
 # *Immature granulocytes* and *neutrophils* are not two kinds of cell but one kind, growing up. In
 # the bone marrow a *promyelocyte* becomes a *myelocyte*, a *metamyelocyte*, a *band* and at last a
 # *segmented* neutrophil, while its nucleus is bent and then tied into lobes. The published files
-# carry these five stages in their names: PMY, MY, MMY, BNE and SNE.
+# carry these five stages in their names: PMY, MY, MMY, BNE and SNE. (By their names, the immature
+# granulocyte and the neutrophil among the photographs above are neighbours on this way: a
+# metamyelocyte and a band.)
 
 # %% tags=["nbval-ignore-output"]
 stages = {
@@ -338,7 +340,7 @@ print("The homework's own file." if is_the_homeworks_own else "A rebuilt set: no
 # it was made to agree**, and it cannot confirm a single sentence of the report. Only the real file
 # can: put it into `data/` and run this notebook again. Then the table is evidence, and so is the
 # number of runs. If the hash finds them, the copies are identical to the last byte, and the
-# report's 'altered backgrounds' are wrong; if it finds none, the report is right.
+# report's 'altered backgrounds' are wrong; if it finds none, the report may well be right.
 #
 # ## Measure: altered backgrounds
 #
@@ -377,9 +379,9 @@ figure.suptitle(f"From row {first_planted:,} on the centre stands still while ba
 style.save(figure, "01_changes", source)
 
 # %% [markdown]
-# Photographs never repeat: both parts of the image change from row to row. With altered backgrounds
-# the whole image keeps changing, but the centre does not. So number the pictures: a new number
-# begins wherever the centre changes by a grey level or more.
+# From one photograph to the next both parts of the image change. From one altered copy to the next
+# the whole image still does, but the centre does not. So number the pictures: a new number begins
+# wherever the centre changes by a grey level or more.
 
 # %%
 picture_number = np.cumsum(centre >= 1)
@@ -407,8 +409,8 @@ print(class_counts.to_string())
 
 # %% [markdown]
 # The *imbalance ratio* divides the largest class by the smallest. The report says that some classes
-# have 'nearly one-third' of others. The planted copies, as many under each label, hide a part of
-# it.
+# have 'nearly one-third' of others. **The planted copies, at least 200 under each label, hide a
+# part of the imbalance:**
 
 # %%
 all_counts = np.bincount(labels)
@@ -423,7 +425,8 @@ style.save(charts.bars(class_counts, heading, "images"), "01_class_counts", sour
 
 # %% [markdown]
 # Does it matter? `07_imbalance` measures it. For now, remember that a network sees cells of the
-# largest class that many times as often, and that accuracy counts *images*, not classes.
+# largest class that many times as often as cells of the smallest, and that accuracy counts
+# *images*, not classes.
 #
 # ## Another occasion
 #
@@ -528,6 +531,9 @@ figure.suptitle(f"By the median, {median.idxmin()} is darkest and {median.idxmax
 style.save(figure, "01_brightness", source)
 
 # %% [markdown]
+# **On the photographs brightness tells a platelet from a monocyte, but not a lymphocyte from a
+# neutrophil**: the boxes of most classes overlap.
+#
 # The mean over all images of a class, pixel by pixel, shows what its cells have in common: size,
 # place and colour. Everything that differs from cell to cell is blurred away.
 

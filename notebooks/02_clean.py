@@ -211,7 +211,7 @@ print("planted rows found: ", int((found & known).sum()), "of", int(known.sum())
 print("others also found:  ", int((found & ~known).sum()))
 
 # %% [markdown]
-# **Every one is found**, and the photographs among them are the equal pairs of above. That was
+# **Every one is found**, and the photographs among them are the equal pairs from above. That was
 # easy, and *suspiciously* so: it works because whoever planted the pictures (here: our own program)
 # changed nothing at the centre, not by one byte. A search that relies on this is clever about one
 # file and helpless before the next.
@@ -258,9 +258,9 @@ style.save(sheet, "02_changed", source)
 # ### A hash for what an image looks like
 #
 # A *perceptual hash* gives similar images similar numbers. It makes the image grey and describes it
-# by waves: a *cosine transform* says how much of each wave, from slow to fast, is in the picture.
-# Of the 64 slowest waves it keeps one bit each: is its coefficient above the median? (The first
-# wave is the brightness; it is left out of the median.)
+# by waves: a *cosine transform* gives each wave, from slow to fast, a *coefficient*, which says how
+# much of it is in the picture. Of the 64 slowest waves the hash keeps one bit each: is the
+# coefficient above their median? (The first wave is the brightness; it is left out of the median.)
 
 
 # %%
@@ -310,6 +310,9 @@ figure.suptitle(f"By the centre, {most} bits between copies, {least} or more bet
 style.save(figure, "02_hash_distances", source)
 
 # %% [markdown]
+# It matters: the hash of the whole image describes the new background, too, so on the photographs
+# copies and others overlap.
+#
 # ### A comparison that looks for the move
 #
 # A perceptual hash forgives recompression, since slow waves survive it. It does not forgive a move,
@@ -423,11 +426,11 @@ style.save(figure, "02_recall_against_strength", source)
 # %% [markdown]
 # The equal hash is lost at the first change. (It still finds the few copies whose move was drawn as
 # zero.) The perceptual hash survives mild compression, and fails under a move. The similarity
-# survives both, and every quarter turn, but not the turns in between: **no search survives
-# everything, and an honest one says what it was tried on.** Why does a curve stop at 50 %? There
-# are fifteen copies of each of *two* pictures, and there one picture is found, with all its copies,
-# and the other is not. For the same reason the figure has no intervals: thirty copies of two
-# pictures are two trials and not thirty.
+# survives both, and every quarter turn, but of the turns in between only the smallest: **no search
+# survives everything, and an honest one says what it was tried on.** Why does a curve stop at 50 %?
+# There are fifteen copies of each of *two* pictures, and there one picture is found, with all its
+# copies, and the other is not. For the same reason the figure has no intervals: thirty copies of
+# two pictures are two trials and not thirty.
 #
 # Recall alone proves nothing: a search that marks everything has perfect recall. *Precision* asks
 # the other question, which fraction of the marked rows was planted. So let the three searches look
@@ -438,6 +441,9 @@ alarms = [found_by(altered[row]) for row in rng.choice(photograph_rows, 300)]
 print("false alarms among 300 others:", pd.DataFrame(alarms).sum().to_dict())
 
 # %% [markdown]
+# Zero of 300 does not mean zero of 12,000. By the *rule of three*, where none of N is found the
+# true rate may still be as high as 3 / N: here 1 %, which would be 120 photographs.
+#
 # ## Cells that were photographed twice
 #
 # Could *different* photographs show the same cell? A slide is moved under the microscope, and a
@@ -564,8 +570,8 @@ print("one cell in different roles:", int((sides["first"] != sides["second"]).su
 # On the photographs two pairs lie on either side of train and validation (`EO_354514` with
 # `EO_400135`, and `EO_4246` with `EO_639559`), a few others in other pairs of roles. Every recorded
 # result of this course was measured with that split, so it stays. Two of 1,161 validation images
-# can move an accuracy by at most 0.2 percentage points, and only upwards. In a project of your own,
-# look for such pairs *before* the first training, and split by group.
+# can move an accuracy by at most 0.2 percentage points, and only upwards. **In a project of your
+# own, look for such pairs before the first training, and split by group.**
 #
 # ## The leak we cannot see
 #
@@ -673,9 +679,10 @@ print(f"standard deviation over the splits: {100 * results.std().max():.1f} poin
 
 # %% [markdown]
 # It is the same model each time. In the first bar it is judged on images that it has stored. (The
-# second and the third bar differ a little, because a balanced validation set asks more often about
-# small classes.) So: **clean first, split second, by group, and copy or augment only what is in the
-# training part.** The later notebooks do it in this order.
+# second and the third bar differ a little: a balanced validation set asks more often about small
+# classes, and taking out its copies leaves fewer different images to learn from.) So: **clean
+# first, split second, by group, and copy or augment only what is in the training part.** The later
+# notebooks do it in this order.
 #
 # ## Write the cleaned set
 #

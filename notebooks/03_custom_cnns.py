@@ -20,7 +20,7 @@
 # - write the homework report's two networks in Keras and count their weights by hand,
 # - write softmax and cross-entropy, the loss that training makes small, in five lines of NumPy,
 # - compile and train a network, stop it early, and read its loss and accuracy curves aloud,
-# - teach a network random labels by heart, and see what training accuracy is worth,
+# - make a network learn random labels by heart, and see what training accuracy is worth,
 # - say how sure you are of a result: interval, paired difference, seed, multiplicity,
 # - and choose between two networks that were trained on all images.
 #
@@ -59,17 +59,17 @@ class_count = len(data.class_names)
 # ## The images, by role
 #
 # Every image has one *role*. A network learns from *train*. *Validation* decides when a training
-# stops and which of several networks is taken. *Test* images decide nothing: they report how good
-# the network is that was taken.
+# stops and which of several networks is chosen. *Test* images decide nothing: they report how good
+# the chosen network is.
 #
-# Two more sets are [shifted](../docs/glossary.md#shifted-sets): such photographs after rotations,
-# colour changes, blur, noise and patches, several at once. They imitate the private test of the
+# Two more sets are [shifted](../docs/glossary.md#shifted-sets): photographs after rotations, colour
+# changes, blur, noise and patches, several at once. They imitate the private test of the
 # [competition](../docs/glossary.md#competition) for which the
 # [homework](../docs/glossary.md#homework) was done: nobody outside has seen its images, but those
 # who took part report that they were heavily altered. The [second
-# acquisition](../docs/glossary.md#second-acquisition) are photographs with another background
-# colour, by which `01_inspect` finds them, probably taken on another occasion: a change that the
-# course did not design. No network of the course is trained on them.
+# acquisition](../docs/glossary.md#second-acquisition) is a set of photographs with another
+# background colour, by which `01_inspect` finds them, probably taken on another occasion: a change
+# that the course did not design. No network of the course is trained on them.
 
 # %% tags=["nbval-ignore-output"]
 pd.Series({name: len(images) for name, images in data.sets.items()}, name="images").to_frame()
@@ -156,7 +156,7 @@ print("by hand: ", answers[40, 40].round(4))
 print("by Keras:", round(float(by_keras[0, 40, 40, 0]), 4))
 
 # %% [markdown]
-# So a convolution layer holds nothing but such filters, and training finds their weights. Nobody
+# **A convolution layer holds nothing but such filters, and training finds their weights.** Nobody
 # draws an edge filter: if edges help to tell the classes apart, training makes one.
 #
 # A colour image has three channels, so a filter has 3 × 3 × 3 weights, and Keras adds one number to
@@ -245,8 +245,8 @@ pd.DataFrame({"by hand": by_hand, "Keras": by_keras})
 print(f"in the dense layer: {by_keras[-1] / vgg.count_params():.1%} of {vgg.count_params():,}")
 
 # %% [markdown]
-# Twelve times as many weights, and now they sit in the convolutions, where each filter is used at
-# every place of the image.
+# Twelve times as many weights, and **now they sit in the convolutions, where each filter is used at
+# every place of the image.**
 #
 # ## Softmax and cross-entropy
 #
@@ -314,10 +314,11 @@ print(f"loss without Rescaling: {float(loss(few.labels[:100], unscaled)):7.2f}")
 # ## Compile and fit
 #
 # Training goes in *steps*. A step takes a *batch* of images, computes the loss, and finds for each
-# weight in which direction the loss falls (the *gradient*). The *optimizer* moves all weights a
-# little that way; how far is the *learning rate*. An *epoch* is as many steps as it takes to see
-# every training image once. The report used Adam with a learning rate of 0.001, and so do we; its
-# batches had 128 images, ours 8, since we train on few images and want enough steps.
+# weight in which direction the loss falls (the *gradient*, computed by *backpropagation*). The
+# *optimizer* moves all weights a little that way; how far is the *learning rate*. An *epoch* is as
+# many steps as it takes to see every training image once. The report used Adam with a learning rate
+# of 0.001, and so do we; its batches had 128 images, ours 8, since we train on few images and want
+# enough steps.
 #
 # `set_random_seed` makes the run repeatable: it fixes the first weights and the order of the
 # images.
@@ -333,9 +334,12 @@ network.compile(
 )
 
 # %% [markdown]
+# `Sparse` means that the labels are class numbers; for *one-hot* rows (zeros and a single 1) there is
+# `CategoricalCrossentropy`. `metrics` are only reported: training follows the loss.
+#
 # For how many epochs? We don't know, so we let the validation images decide. *Early stopping* ends
-# the training when the validation loss has not fallen for five epochs (its *patience*), and puts
-# back the weights of the best epoch. The epochs given to `fit` are only a limit.
+# the training when the validation loss has reached no new low for five epochs (its *patience*), and
+# puts back the weights of the best epoch. The epochs given to `fit` are only a limit.
 
 # %% tags=["nbval-ignore-output"]
 stop = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
@@ -351,7 +355,9 @@ history = network.fit(
 print(f"{len(few)} images, stopped after {len(history['loss'])} epochs")
 
 # %% [markdown]
-# That is all: build, compile, fit. The rest of this notebook is about what you have got.
+# **That is all: build, compile, fit.** To ask the network afterwards, take the largest logit:
+# `network.predict(images).argmax(axis=1)` gives a class number per image. The rest of this notebook
+# is about what you have got.
 #
 # ## Read the curves aloud
 
@@ -367,11 +373,13 @@ curves.loc[sorted({1, best, len(curves)})].round(3)
 # %% [markdown]
 # Read them from left to right, each time training against validation.
 #
-# - *Left of the best epoch* both losses fall. A network stopped here **underfits**: it is bad even
-#   on the images it was trained with, and more epochs (or more filters) help.
-# - *Right of it* the training loss goes on falling and the validation loss does not: the network
-#   now learns what distinguishes these training images, not what distinguishes the classes. It
+# - *At first* both losses fall. A network stopped here **underfits**: it is bad even on the images
+#   it was trained with, and more epochs (or more filters) help.
+# - *Later* the training loss goes on falling and the validation loss does not: the network now
+#   learns what distinguishes these training images, not what distinguishes the classes. It
 #   **overfits**. More images, or images that vary (`06_augment`), help; more epochs don't.
+# - *In between* the validation loss goes up and down, and one low is hardly better than another:
+#   the reason why early stopping is patient.
 # - The *gap* between the two at the best epoch is what this network loses on images it has not
 #   seen.
 # - Accuracy and loss need not agree. Past the best epoch the accuracy often stays while the loss
@@ -425,7 +433,7 @@ unseen = memory.evaluate(data["validation"].images, data["validation"].labels, v
 print(f"true labels of its {len(by_heart)} images: {seen:.0%}; validation images: {unseen:.0%}")
 
 # %% [markdown]
-# **A training accuracy of 100 % does not even show that there was something to understand.** Only
+# **A training accuracy of 100 % does not even show that there was anything to understand.** Only
 # images that the network has not seen can show that.
 #
 # ## The same with all images, remembered
@@ -496,14 +504,15 @@ def difference(first, second):
 
 # %% [markdown]
 # (With three seeds the 1.96 is too small, since a variance from three numbers is itself a rough
-# guess: read such an interval as the least that we don't know.)
+# guess: the true interval is wider.)
 #
 # **Multiplicity: many questions.** Of twenty comparisons in which nothing is different, about one
 # interval misses zero by chance. So a single surprising result among many is no finding. Either fix
-# the one question beforehand, or ask for more: Holm (1979) multiplies the smallest p-value by the
-# number of tests, the next by one less, and so on.
+# the one question beforehand, or ask for more. A *p-value* says how often chance alone would give a
+# difference at least this large if there were none; Holm (1979) multiplies the smallest of them by
+# the number of tests, the next by one less, and so on.
 #
-# And two rules of language. An interval of a difference that holds zero means *not told apart*,
+# And two rules of language. An interval of a difference that contains zero means *not told apart*,
 # never *equal*: with more images the difference may show. And *McNemar's test* (1947), which asks
 # whether the images that only one of two networks gets right split evenly, speaks of two trained
 # networks, not of two designs, because it knows no seeds.
@@ -539,7 +548,7 @@ pd.DataFrame(
 
 # %% [markdown]
 # Read a column: CNN 2 minus CNN 1 in points, and the interval. On clean validation images CNN 2 is
-# 1.7 points better, on shifted ones 5.1 points worse, and neither interval holds zero.
+# 1.7 points better, on shifted ones 5.1 points worse, and neither interval contains zero.
 #
 # **Hand in CNN 1.** The private test is known to be altered, so shifted validation is the judge
 # that resembles it; and the clean gain is a third of the shifted loss. What we may not say: that
@@ -568,7 +577,8 @@ style.save(
 # %% [markdown]
 # Look at the three seeds of CNN 1. On test images they lie within 1.7 points. On the second
 # acquisition they reach 48, 57 and 31 %: **the same design, the same images, the same settings, and
-# 26 points between two seeds.** Nothing in the training says how the network should behave on a
+# 26 points between two seeds.** Seed 2, the best of the three on every other set, is the worst
+# here: no validation set warned us. Nothing in the training says how the network should behave on a
 # background colour it has never met, so chance decides it. What does McNemar's test say of these
 # three?
 
@@ -596,7 +606,7 @@ for other in (1, 2):
 #   the number of classes,
 # - compiled and trained a network with early stopping, and told under- from overfitting by its
 #   curves,
-# - taught a network random labels by heart,
+# - made a network learn random labels by heart,
 # - met interval, paired difference, seed and multiplicity,
 # - and chosen CNN 1, on shifted validation, knowing that another seed of it may do far worse.
 #
@@ -653,9 +663,9 @@ check("03.5", answer)
 # %% [markdown]
 # **Exercise 03.6** (an open task, 30 minutes or more) · Build and train a network with *at most
 # half* of CNN 1's weights that is at most 2 points less accurate on the validation images than
-# `network`. Train it on `few` too, from pixels in 0–255 to logits. The check allows for the chance
-# of so few images: the paired interval of the difference has to reach up to −2 points. Hand over
-# the trained network.
+# `network`. Train it on `few`, as `network` was, from pixels in 0–255 to logits. The check allows
+# for the chance of so few images: the paired interval of the difference has to reach up to −2
+# points. Hand over the trained network.
 
 # %% tags=["nbval-ignore-output"]
 answer = ...

@@ -24,7 +24,7 @@
 # - train a head in Keras on features that were computed once, and measure what that saves,
 # - give the network larger images,
 # - compare all this with the networks of `03_custom_cnns`,
-# - and see how a careful rule for choosing passes by the better network.
+# - and see how a careful rule for choosing passes over the better network.
 #
 # **You need** `03_custom_cnns` for its words (softmax, early stopping, and [How sure are
 # we?](03_custom_cnns.ipynb#How-sure-are-we?)), but nothing that it computed. The default network's
@@ -93,9 +93,9 @@ tail = [(layer.name, str(layer.output.shape[1:])) for layer in whole.layers[-5:]
 pd.DataFrame(tail, columns=["the last five layers", "output"])
 
 # %% [markdown]
-# Read it from below. `predictions` names ImageNet's thousand things: of no use to us, we drop it.
-# `avg_pool` averages each map over its 7 × 7 places, as in CNN 2 of `03_custom_cnns`: 1,280 numbers
-# per image, the *features*. Everything before is the *backbone*: images in, maps out. With
+# Read it from the bottom. `predictions` names ImageNet's thousand things: of no use to us, we drop
+# it. `avg_pool` averages each map over its 7 × 7 places, as in CNN 2 of `03_custom_cnns`: 1,280
+# numbers per image, the *features*. Everything before is the *backbone*: images in, maps out. With
 # `keras.applications.EfficientNetB0(include_top=False, weights="imagenet")` you get the backbone
 # with what ImageNet taught it, from Keras' own host.
 #
@@ -181,7 +181,8 @@ style.save(style.image_rows(rows, heading), "04_feature_maps", data.source)
 # with its softmax and cross-entropy, and a penalty on large weights. `C` is how little it is
 # penalised: with more features than training images, there are many ways to fit them perfectly, and
 # a small C takes the gentle one. Which C? Asking the validation images would use them up, so we ask
-# the training images, by cross-validation.
+# the training images, by *cross-validation*: fit to two thirds of them, judge on the last third,
+# and take turns.
 
 
 # %%
@@ -198,6 +199,8 @@ for C in (0.0001, 0.01, 1.0):
     print(f"C = {C:<7}: {scores.mean():.1%} in cross-validation on the training images")
 
 # %% [markdown]
+# We take 0.01; values of C that come out a point apart are not told apart by so few images.
+#
 # What does the probe reach, and is that due to ImageNet? A claim needs *controls*. The first: the
 # raw pixels (every sixth, to keep them few). The second: the same backbone with random weights. If
 # that one did as well, the training on ImageNet would be worth nothing here; the shape of the
@@ -305,9 +308,9 @@ style.save(charts.dots(damage, heading), "04_input_range", data.source)
 # *dropout* of 0.3. In every training step each feature is set to zero with that probability, so
 # that no single feature can be relied upon.
 #
-# A frozen backbone gives the same features for the same image in every epoch. So nothing is gained
-# by asking it again: compute them once (they are `train_features`), and train the head on them. It
-# is the network of `03` with features in the place of images.
+# **A frozen backbone gives the same features for the same image in every epoch.** So nothing is
+# gained by asking it again: compute them once (they are `train_features`), and train the head on
+# them. It is the network of `03` with features in the place of images.
 
 # %% tags=["nbval-ignore-output"]
 keras.utils.set_random_seed(0)
@@ -426,11 +429,11 @@ pd.DataFrame(against).T.round(1)
 
 # %% [markdown]
 # **Frozen ImageNet features are 2.6 points worse than the small CNN on clean validation, and 5.6
-# points better on shifted validation.** Neither interval holds zero. A network that was trained on
-# cells alone takes whatever tells *these* cells apart, and much of that does not survive a change
-# of colour or sharpness. Filters that had to work on a million photographs in every light are less
-# exact here, and less easily fooled. Whoever looks at clean validation only throws the better start
-# away.
+# points better on shifted validation.** Neither interval contains zero. A likely reason: a network
+# that was trained on cells alone takes whatever tells *these* cells apart, and much of that does
+# not survive a change of colour or sharpness. Filters that had to work on a million photographs in
+# every light are less exact here, and less easily fooled. Whoever looks at clean validation only
+# throws the better start away.
 #
 # Having chosen, what do the sets that report say?
 
@@ -439,7 +442,7 @@ pd.DataFrame({images: gain("small_cnn", frozen, images) for images in records.RE
 
 # %% [markdown]
 # On clean test images the loss is confirmed (−3.2). Under shift and on the second acquisition the
-# frozen features are ahead again, but both intervals hold zero: *not told apart*. For the second
+# frozen features are ahead again, but both intervals contain zero: *not told apart*. For the second
 # acquisition you know why from `03`: CNN 1 reaches 48, 57 or 31 % there, depending on its seed.
 # With seed 0 of both one would have announced +9 points (2 to 16), with seed 1 +1, and with seed 2
 # +29. Look at the seeds themselves:
@@ -454,17 +457,16 @@ heading = "On the second acquisition CNN 1's seeds lie far apart, the frozen hea
 style.save(charts.dots(by_seed, heading), "04_seeds", data.source, recorded.stamp)
 
 # %% [markdown]
-# The frozen backbone is the same in all three; only the head depends on the seed. So whatever it
-# gets wrong on that background, it gets wrong alike: **57, 58 and 60 %**. A result that can be
-# relied upon is worth something of its own.
+# The frozen backbone is the same in all three; only the head depends on the seed. So the three stay
+# close together: 57, 58 and 60 %. A result that can be relied upon is worth something of its own.
 #
 # ## Choosing a backbone, and what the rule missed
 #
 # The report began with MobileNetV3, all layers frozen (91.72 % on its validation images, 42 % on
 # the [competition](../docs/glossary.md#competition)'s private test), and went on to EfficientNetB0.
-# Of the backbones whose weights the records' machine had, which is the best start? The rule, fixed
-# before looking: find the leader on shifted validation; of those that are not told apart from it
-# (the interval of the difference holds zero), take the best on clean validation.
+# Of the four backbones in the records, which is the best start? The rule, fixed before looking:
+# find the leader on shifted validation; of those that are not told apart from it (the interval of
+# the difference contains zero), take the best on clean validation.
 
 # %%
 heads = ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "mobilenet_v3_small"]
@@ -522,7 +524,7 @@ for images, reported in {"validation": 91.72, "shifted_test": 42.0}.items():
 # competition's, which nobody has), and the report does not say which MobileNetV3 it took.
 #
 # The shifted test holds altered copies of the test images, so whatever is correct on one and wrong
-# on the other depended on something that the alteration took away. How can one get there? By
+# on the other depended on something that the alteration took away. How could less be lost? By
 # features that adapt to cells (`05_finetune`), and by training images that vary (`06_augment`).
 #
 # ## Recap
@@ -538,7 +540,7 @@ for images, reported in {"validation": 91.72, "shifted_test": 42.0}.items():
 # - trained a head on cached features, and measured the saving,
 # - given the backbone larger images, and read what 400 images can tell,
 # - compared with `03`: frozen features lose on clean images and win under shift,
-# - and seen a fair rule pass by the better backbone.
+# - and seen a fair rule pass over the better backbone.
 #
 # Five questions to see whether it stuck: [quiz](../docs/quiz/04.md). Next, `05_finetune` lets the
 # backbone learn.

@@ -379,6 +379,13 @@ def test_two_seeds_of_one_design_differ_by_more_than_chance_over_images():
         assert f"{metrics.compare(labels, logits[0], logits[other]).p_value:.0e}" == digits
 
 
+def test_the_seed_that_leads_everywhere_else_is_last_on_the_second_acquisition():
+    reached = {of: recorded().values(SMALL, of) for of in (*records.CHOOSE_ON, *records.REPORT_ON)}
+    assert reached.pop("second_acquisition").argmin() == 2
+    assert len(reached) == 4
+    assert all(values.argmax() == 2 for values in reached.values())
+
+
 def test_verdicts_in_words_of_05_to_08_are_the_records():
     for image_set in ("validation", "test", "shifted_test", "second_acquisition"):
         assert recorded().difference(TUNED, LITE0, image_set).sign > 0

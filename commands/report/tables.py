@@ -417,9 +417,7 @@ def _compared(
     return row
 
 
-def scores(
-    records: Records, experiment: str, image_set: str, metric: str = "accuracy"
-) -> np.ndarray:
+def scores(records: Records, experiment: str, image_set: str, metric: str) -> np.ndarray:
     """Return float (seeds,), 0-1: recorded accuracy, or macro F1 from the stored logits."""
     if metric == "accuracy":
         return records.values(experiment, image_set)

@@ -211,16 +211,11 @@ def _same_recipe(records: Records) -> dict[str, str]:
             if not several or records.values(name, "validation").min() < COLLAPSED:
                 continue
             correct = records.correct(name, image_set)
-            p_values += [_p_value(*pair) for pair in itertools.combinations(correct, 2)]
+            pairs = itertools.combinations(correct, 2)
+            p_values += [metrics.mcnemar(*pair).p_value for pair in pairs]
         count = sum(p_value < LEVEL for p_value in p_values)
         found[image_set] = f"{count} of {len(p_values)}"
     return found
-
-
-def _p_value(first: np.ndarray, second: np.ndarray) -> float:
-    """Return McNemar's exact p of two networks' correct images, bool (N,) each."""
-    only = int((first & ~second).sum()), int((second & ~first).sum())
-    return stats.binomtest(only[0], sum(only)).pvalue if sum(only) else 1.0
 
 
 def _two_networks(records: Records) -> dict[str, str]:
@@ -484,22 +479,12 @@ def _judged(records: Records, judge: Judge) -> dict:
         return {"verdict": LATER, "missing": title}
 
 
-def _is_better(first: str, second: str, image_set: str) -> Judge:
-    """Judge whether one model beats another on an image set, as was claimed."""
+def _model(first: str, second: str, better: bool) -> Judge:
+    """Judge whether a model is better (or no better) than another on the shifted test."""
 
     def judge(records: Records) -> dict:
-        found = difference(records, first, second, image_set, family="models")
-        return {"verdict": _word(found)}
-
-    return judge
-
-
-def _is_no_better(first: str, second: str, image_set: str) -> Judge:
-    """Judge whether no test finds that one model beats another on an image set, as was claimed."""
-
-    def judge(records: Records) -> dict:
-        found = difference(records, first, second, image_set, family="models")
-        return {"verdict": YES if found.sign <= 0 else NO}
+        found = difference(records, first, second, "shifted_test", family="models")
+        return {"verdict": _word(found) if better else _no_better(found)}
 
     return judge
 
@@ -507,6 +492,11 @@ def _is_no_better(first: str, second: str, image_set: str) -> Judge:
 def _word(found: Difference, expected: int = 1) -> str:
     """Return what came of a claimed difference, 1 for better and -1 for worse."""
     return {expected: YES, 0: OPEN}.get(found.sign, NO)
+
+
+def _no_better(found: Difference) -> str:
+    """Return what came of the claim that the first is no better than the second."""
+    return YES if found.sign <= 0 else NO
 
 
 def _all_or_part(held: Iterable[bool]) -> str:
@@ -539,8 +529,8 @@ def _trial(first: str, second: str, better: bool) -> Judge:
     def judge(records: Records) -> dict:
         image_set = "shifted_validation"
         found = difference(records, first, second, image_set, family="tuning")
-        no_better = YES if found.sign <= 0 else NO
-        return _difference_texts(found) | {"verdict": _word(found) if better else no_better}
+        verdict = _word(found) if better else _no_better(found)
+        return _difference_texts(found) | {"verdict": verdict}
 
     return judge
 
@@ -582,21 +572,21 @@ def _remedies_bring_nothing(records: Records) -> dict:
 
 CLAIMS: dict[str, Judge] = {
     "own networks": _validation_hides_the_shift,
-    "frozen MobileNetV3": _is_better(FROZEN[0], CUSTOM[1], "shifted_test"),
-    "frozen EfficientNet": _is_better(FROZEN[1], FROZEN[0], "shifted_test"),
-    "fine-tuning": _is_better("fine_tuned", FROZEN[1], "shifted_test"),
-    "mild augmentation": _is_no_better("fine_tuned_mild", "fine_tuned", "shifted_test"),
-    "RandAugment": _is_better(HOMEWORK_FINAL, "fine_tuned", "shifted_test"),
+    "frozen MobileNetV3": _model(FROZEN[0], CUSTOM[1], better=True),
+    "frozen EfficientNet": _model(FROZEN[1], FROZEN[0], better=True),
+    "fine-tuning": _model("fine_tuned", FROZEN[1], better=True),
+    "mild augmentation": _model("fine_tuned_mild", "fine_tuned", better=False),
+    "RandAugment": _model(HOMEWORK_FINAL, "fine_tuned", better=True),
     "settings on validation": lambda records: _count(
         [d.sign == 0 for d in _differences(records, SETTINGS, "validation")]
     ),
     "settings on the test": _lower_the_test,
-    "learning rate": _trial(REFERENCE, "tuning_adam_1e-3", True),
+    "learning rate": _trial(REFERENCE, "tuning_adam_1e-3", better=True),
     "Lion": lambda records: _count(
         [d.sign <= 0 for d in _differences(records, LION, "shifted_validation")]
     ),
     "Lion at 1e-4/3": _lion_validates_better_and_tests_worse,
-    "dense layer": _trial("tuning_extra_dense", REFERENCE, False),
+    "dense layer": _trial("tuning_extra_dense", REFERENCE, better=False),
     "larger backbones": _backbones_are_alike,
     "hardest class": _hardest_class,
     "imbalance": _imbalance_is_the_cause,

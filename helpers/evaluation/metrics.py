@@ -10,8 +10,10 @@ from scipy import optimize, special, stats
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 LEVEL = 0.05
-# How often images are redrawn for an interval of macro F1.
-RESAMPLES = 2000
+# How often images are redrawn for an interval: of macro F1, and of a mean or a calibration error.
+RESAMPLES, FEW_RESAMPLES = 2000, 1000
+# Equally wide ranges of confidence over which a calibration error is taken.
+CALIBRATION_BINS = 15
 # So far below the best (a score in 0-1) a training has failed.
 FAILED = 0.1
 # Temperatures are searched within these; where every label is predicted, the likeliest would be 0.
@@ -41,16 +43,17 @@ def fraction(hits: np.ndarray) -> Estimate:
     return Estimate(count / len(hits), interval.low, interval.high, len(hits))
 
 
-def mean_fraction(fractions: np.ndarray, resamples: int = 1000) -> Estimate:
+def mean_fraction(fractions: np.ndarray) -> Estimate:
     """Return the mean of images' fractions with a bootstrap 95 % interval over images.
+
+    The bootstrap's seed is fixed, so the interval is repeatable.
 
     Args:
         fractions: float (N,) in 0-1: of one image's versions, those predicted correctly.
-        resamples: bootstrap samples; the seed is fixed, so the interval is repeatable.
     """
     rng = np.random.default_rng(0)
     n = len(fractions)
-    means = [fractions[rng.integers(0, n, n)].mean() for _ in range(resamples)]
+    means = [fractions[rng.integers(0, n, n)].mean() for _ in range(FEW_RESAMPLES)]
     low, high = np.percentile(means, [2.5, 97.5])
     return Estimate(float(fractions.mean()), float(low), float(high), n)
 
@@ -115,7 +118,7 @@ class PairedTest:
     @property
     def verdict(self) -> str:
         """What may be said at the 5 % level."""
-        if self.p_value >= 0.05:
+        if self.p_value >= LEVEL:
             return "the difference could be chance"
         better = "first" if self.only_first > self.only_second else "second"
         return f"the {better} is better"
@@ -128,15 +131,18 @@ class PairedTest:
 
 
 def compare(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> PairedTest:
-    """Return McNemar's exact test of two models' logits (N, classes) on the same labels (N,).
+    """Return McNemar's exact test of two models' logits (N, classes) on the same labels (N,)."""
+    return mcnemar(first.argmax(axis=1) == labels, second.argmax(axis=1) == labels)
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> PairedTest:
+    """Return McNemar's exact test of the images, bool (N,), that each model predicts correctly.
 
     Source: McNemar 1947, Psychometrika 12:153; the exact form is a binomial test of the images on
     which the two disagree.
     """
-    first_correct = first.argmax(axis=1) == labels
-    second_correct = second.argmax(axis=1) == labels
-    only_first = int((first_correct & ~second_correct).sum())
-    only_second = int((second_correct & ~first_correct).sum())
+    only_first = int((first & ~second).sum())
+    only_second = int((second & ~first).sum())
     disagreements = only_first + only_second
     p_value = stats.binomtest(only_first, disagreements).pvalue if disagreements else 1.0
     return PairedTest(only_first, only_second, float(p_value))
@@ -294,10 +300,8 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("range")
 
 
-def expected_calibration_error(
-    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15, resamples: int = 1000
-) -> Estimate:
-    """Return by how much confidence and accuracy differ, averaged over images in bins.
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> Estimate:
+    """Return by how much confidence and accuracy differ, averaged over images in CALIBRATION_BINS.
 
     Chance alone moves a bin's accuracy off its confidence, and only distances count: from few
     images the error comes out too large, and even a perfectly calibrated model's is not 0.
@@ -305,20 +309,19 @@ def expected_calibration_error(
     Args:
         probabilities: float (N, classes) in 0-1.
         labels: int (N,).
-        bins: number of equally wide ranges of confidence.
-        resamples: bootstrap samples over images; the seed is fixed, so the interval is repeatable.
 
     Returns:
-        The error, 0-1, with a 95 % interval: how far it varies between samples of N images.
+        The error, 0-1, with a 95 % bootstrap interval: how far it varies between samples of N
+        images. The bootstrap's seed is fixed, so the interval is repeatable.
 
     Source: Naeini et al. 2015, Obtaining well calibrated probabilities, AAAI.
     """
     confidences, correct = _confidences(probabilities, labels)
-    numbers, n = _bin_numbers(confidences, bins), len(labels)
+    numbers, n = _bin_numbers(confidences, CALIBRATION_BINS), len(labels)
     rng = np.random.default_rng(0)
-    samples = [np.arange(n), *(rng.integers(0, n, n) for _ in range(resamples))]
+    samples = [np.arange(n), *(rng.integers(0, n, n) for _ in range(FEW_RESAMPLES))]
     gaps = correct - confidences
-    errors = [np.abs(np.bincount(numbers[s], gaps[s], bins)).sum() / n for s in samples]
+    errors = [np.abs(np.bincount(numbers[s], gaps[s], CALIBRATION_BINS)).sum() / n for s in samples]
     # Resampling adds the upward bias a second time: the interval is moved back by that much.
     bias = np.mean(errors[1:]) - errors[0]
     low, high = np.percentile(errors[1:], [2.5, 97.5]) - bias
@@ -348,7 +351,7 @@ def _difference(
     of_seeds: float,
     first_seeds: int,
     second_seeds: int,
-    comparisons: int = 1,
+    comparisons: int,
 ) -> Difference:
     error = np.sqrt(of_images + of_seeds * (1 / first_seeds + 1 / second_seeds))
     reach = float(-stats.norm.ppf(LEVEL / 2 / comparisons) * error)

@@ -22,7 +22,7 @@ from helpers.data.sets import SHIFT_SEEDS, CourseData, ImageSet
 from helpers.evaluation import metrics
 from helpers.evaluation.machine import provenance
 from helpers.evaluation.metrics import Estimate
-from helpers.files import locked, read_arrays, replaced
+from helpers.files import locked, read_arrays, replaced, write_json
 
 # Titles of the image sets that accuracies are recorded for. A shifted set has two parts: the images
 # whose changes all have a counterpart in a training augmentation, and the others.
@@ -346,9 +346,7 @@ def write(records: Iterable[Record], source: Source) -> None:
         entries = {key: record.to_json() for key, record in _read(path).items()}
         for new in records:
             entries[new.key] = replace(new, details=here | new.details).to_json()
-        with replaced(path) as temporary:
-            ordered = [entries[key] for key in sorted(entries)]
-            temporary.write_text(json.dumps(ordered, indent=1) + "\n")
+        write_json(path, [entries[key] for key in sorted(entries)])
 
 
 def write_run(
@@ -423,7 +421,9 @@ def choose(logits: dict[str, dict[str, np.ndarray]], data: CourseData) -> str:
     leader = logits[max(logits, key=lambda model: accuracy(model, shifted))][shifted]
     labels = data[shifted].labels
     tied = [
-        m for m in logits if metrics.compare(labels, leader, logits[m][shifted]).p_value >= 0.05
+        model
+        for model, of in logits.items()
+        if metrics.compare(labels, leader, of[shifted]).p_value >= metrics.LEVEL
     ]
     return max(tied, key=lambda model: accuracy(model, "validation"))
 

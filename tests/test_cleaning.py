@@ -175,14 +175,6 @@ def test_no_second_acquisition_is_made_up(groups):
     assert not cleaning.bluish(warmths(*groups)).any()
 
 
-def test_leakage_counts_images_of_the_second_split():
-    first = cleaning.image_hashes(noise_images(20))
-    second = cleaning.image_hashes(noise_images(10, seed=1))
-    second[[2, 3]] = first[7]
-    assert list(np.flatnonzero(cleaning.leakage(first, second))) == [2, 3]
-    assert list(cleaning.leakage(first, second[:0])) == []
-
-
 @needs_mirror
 @pytest.mark.parametrize("variant", homework.VARIANTS)
 def test_planted_pictures_are_found_among_photographs(mirror_photographs, variant):

@@ -125,15 +125,15 @@ def rand_augment_copies(
     magnitude: float = 0.5,
     magnitude_stddev: float = 0.15,
     rate: float = 0.9,
-    geometric: bool = True,
 ) -> np.ndarray:
     """Return one copy of each image, altered by keras-cv's RandAugment (the homework report's).
 
-    The draws are made per image: operation, magnitude, and whether anything happens at all. The
-    layer's own seed makes nothing repeatable, since its magnitudes come from TensorFlow's global
-    seed, and a seed of 0 counts as none; so both of TensorFlow's global generators are set here
-    (and stay set). Batches in graph mode are not repeatable either, because their images are
-    augmented in parallel from one stream: the traced layer therefore gets one image after another.
+    The draws are made per image: operation (one of ten, shear and translation among them),
+    magnitude, and whether anything happens at all. The layer's own seed makes nothing repeatable,
+    since its magnitudes come from TensorFlow's global seed, and a seed of 0 counts as none; so both
+    of TensorFlow's global generators are set here (and stay set). Batches in graph mode are not
+    repeatable either, because their images are augmented in parallel from one stream: the traced
+    layer therefore gets one image after another.
 
     Args:
         images: uint8 (N, H, W, 3).
@@ -142,7 +142,6 @@ def rand_augment_copies(
         magnitude: mean strength, 0-1.
         magnitude_stddev: standard deviation of the strength.
         rate: probability of each operation.
-        geometric: whether shear and translation are among the ten operations.
 
     Returns:
         uint8 (N, H, W, 3), in the order of `images`.
@@ -160,7 +159,6 @@ def rand_augment_copies(
         magnitude=magnitude,
         magnitude_stddev=magnitude_stddev,
         rate=rate,
-        geometric=geometric,
     )
 
     @tf.function(input_signature=[tf.TensorSpec(images.shape[1:], tf.uint8)])

@@ -1,10 +1,9 @@
 """Shifted evaluation sets: photographs changed as the competition's private test is said to be.
 
 Nobody outside has seen that test; those who took part report heavily and multiply altered images.
-Each image here gets a chain of two to four
-operations, each from another family. The course's training augmentation (`augment`) has a
-counterpart for some operations and none for the others, so that a score can be split into
-"shifts seen in training" and "shifts never seen".
+Each image here gets a chain of two to four operations, each from another family. The course's
+training augmentation (`augment`) has a counterpart for some operations and none for the others, so
+that a score can be split into "shifts seen in training" and "shifts never seen".
 """
 
 import io

@@ -127,15 +127,6 @@ def conflicting_labels(group_ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.isin(group_ids, ids[labels_per_group > 1])
 
 
-def leakage(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return bool (M,): which images of the second split have a copy in the first.
-
-    Args:
-        first, second: uint64 (N,) and (M,), `image_hashes` or `perceptual_hashes` of the splits.
-    """
-    return np.isin(second, first)
-
-
 def perceptual_hashes(images: np.ndarray, crop: int = 96) -> np.ndarray:
     """Return a 64-bit perceptual hash of each image: similar images differ in few bits.
 
@@ -293,28 +284,32 @@ def connected_groups(pairs: np.ndarray, count: int) -> np.ndarray:
     return connected_components(edges, directed=False)[1].astype(np.int64)
 
 
-def planted_groups(images: np.ndarray, smallest_group: int = SMALLEST_PLANTED_GROUP) -> np.ndarray:
+def planted_groups(images: np.ndarray) -> np.ndarray:
     """Return which planted picture each image is, int64 (N,): 0, 1, ..., or -1 for none.
 
-    A planted picture is one that at least `smallest_group` images show in their centre, whatever
-    is behind it. Perceptual hashes of the centre find candidates; of those, the ones whose centres
-    are equal within MAX_DIFFERENCE grey levels are grouped by density (DBSCAN: Ester et al.,
-    KDD 1996).
+    A planted picture is one that at least SMALLEST_PLANTED_GROUP images show in their centre,
+    whatever is behind it. Perceptual hashes of the centre find candidates; of those, the ones whose
+    centres are equal within MAX_DIFFERENCE grey levels are grouped by density (DBSCAN: Ester et
+    al., KDD 1996).
     """
     distinct, hash_of_row = np.unique(perceptual_hashes(images, CENTRE), return_inverse=True)
     similar = connected_groups(near_duplicates(distinct), len(distinct))[hash_of_row]
-    candidates = np.flatnonzero(_group_sizes(similar) >= smallest_group)
+    candidates = np.flatnonzero(_group_sizes(similar) >= SMALLEST_PLANTED_GROUP)
     groups = np.full(len(images), -1, np.int64)
     if len(candidates):
-        patches = _centre_patches(images[candidates], CENTRE)
-        radius = MAX_DIFFERENCE * np.sqrt(patches.shape[1])
-        groups[candidates] = DBSCAN(eps=radius, min_samples=smallest_group).fit_predict(patches)
+        # The centres, reduced four times each way.
+        patches = thumbnails(_centre(images[candidates], CENTRE), CENTRE // 4)
+        patches = patches.reshape(len(candidates), -1)
+        density = DBSCAN(
+            eps=MAX_DIFFERENCE * np.sqrt(patches.shape[1]), min_samples=SMALLEST_PLANTED_GROUP
+        )
+        groups[candidates] = density.fit_predict(patches)
     return groups
 
 
-def find_planted(images: np.ndarray, smallest_group: int = SMALLEST_PLANTED_GROUP) -> np.ndarray:
+def find_planted(images: np.ndarray) -> np.ndarray:
     """Return bool (N,): True for images that belong to one of the `planted_groups`."""
-    return planted_groups(images, smallest_group) >= 0
+    return planted_groups(images) >= 0
 
 
 def background_colour(images: np.ndarray) -> np.ndarray:
@@ -383,8 +378,3 @@ def _group_sizes(group_ids: np.ndarray) -> np.ndarray:
 def _centre(images: np.ndarray, crop: int) -> np.ndarray:
     margin = (images.shape[1] - crop) // 2
     return images[:, margin : margin + crop, margin : margin + crop]
-
-
-def _centre_patches(images: np.ndarray, crop: int) -> np.ndarray:
-    """Return the centres reduced four times each way, flattened, float32 (N, features)."""
-    return thumbnails(_centre(images, crop), crop // 4).reshape(len(images), -1)

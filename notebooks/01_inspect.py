@@ -66,11 +66,11 @@ source, class_names = photographs.source, photographs.class_names
 # Four things turn up in every notebook of this course.
 #
 # 1. The **homework report**: in 2024 a team of students sorted 13,759 images of blood cells into
-#    eight classes for a university course ([the homework](../docs/glossary.md#homework)), and told
-#    on four pages what they had tried; this course rebuilds their steps and checks what they say
-#    ([homework report](../docs/glossary.md#homework-report)).
+#    eight classes for a university course ([the homework](../docs/glossary.md#homework)), and
+#    reported on four pages what they had tried; this course rebuilds their steps and checks what
+#    they say ([homework report](../docs/glossary.md#homework-report)).
 # 2. The **competition**: 192 teams sent their networks to a platform, which scored them on images
-#    that nobody was shown; 98.6 % on the team's own validation images became 77 % there
+#    that no team was shown; 98.6 % on the team's own validation images became 77 % there
 #    ([competition](../docs/glossary.md#competition)).
 # 3. A **shifted set**: since those images are not public, the course makes its own hard test by
 #    altering photographs at random, with a fixed seed ([shifted

@@ -567,7 +567,7 @@ print(sides.value_counts().to_string() if len(sides) else "There are no such pai
 print("one cell in different roles:", int((sides["first"] != sides["second"]).sum()))
 
 # %% [markdown]
-# On the photographs two pairs lie on either side of train and validation (`EO_354514` with
+# On the photographs two pairs have one image in train and the other in validation (`EO_354514` with
 # `EO_400135`, and `EO_4246` with `EO_639559`), a few others in other pairs of roles. Every recorded
 # result of this course was measured with that split, so it stays. Two of 1,161 validation images
 # can move an accuracy by at most 0.2 percentage points, and only upwards. **In a project of your
@@ -631,9 +631,10 @@ accuracy = pd.DataFrame(
 100 * accuracy.groupby(part[validation]).mean().round(3)
 
 # %% [markdown]
-# These are per cent correct. Two opposite lies: a copy under its own label is a gift, always
-# answered correctly. A copy under eight labels is a lottery: on average nobody can do better than
-# chance there, and the accuracy of the whole set sinks. Neither says anything about cells.
+# The table gives the percentage of correct answers, and tells two opposite lies. A copy under its
+# own label is a gift, always answered correctly. A copy under eight labels is a lottery: on average nobody can do
+# better than chance there, and the accuracy of the whole set sinks. Neither says anything about
+# cells.
 #
 # ### Copies made with good intentions
 #

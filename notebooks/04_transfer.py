@@ -167,9 +167,10 @@ heading = f"The five maps of {middle.name} that tell the classes apart best"
 style.save(style.image_rows(rows, heading), "04_feature_maps", data.source)
 
 # %% [markdown]
-# Go down a column: it is one filter on four cells, bright where it answers. On the photographs some
-# follow the rim or the parts of the nucleus, others the whole cell. A filter tells classes apart if
-# it answers to more of the picture in one class than in another.
+# Go down a column: it is one filter on four cells, bright where it answers. (Each panel is coloured
+# from its own lowest to its own highest value, so compare places, not brightness.) On the
+# photographs some follow the rim or the parts of the nucleus, others the whole cell. A filter tells
+# classes apart if it answers to more of the picture in one class than in another.
 #
 # ## Is it the training, or just the shape?
 #
@@ -297,9 +298,10 @@ heading = f"Correct range: {right:.0%}; wrong range in use: {wrong:.0%}, and no 
 style.save(charts.dots(damage, heading), "04_input_range", data.source)
 
 # %% [markdown]
-# **No error, no warning, finite numbers everywhere.** The cure is a habit: put the preparation
-# inside the network, and before you train on anything, look at the smallest and the largest number
-# that goes in.
+# **No error, no warning, finite numbers everywhere.** The head trained on wrong features fares
+# better than the one used on them: what little the pixels still differ by, its `StandardScaler`
+# enlarges again. The cure is a habit: put the preparation inside the network, and before you train
+# on anything, look at the smallest and the largest number that goes in.
 #
 # ## Frozen: the backbone keeps its weights
 #

@@ -59,12 +59,12 @@ def read(folder: Path) -> tuple[Images, dict[str, str]]:
         for parts, path in files.items():
             name = "/".join(parts)
             try:
-                data = reading.read_file(path)
-                pixels.append(reading.decode(data, name, is_pbc=False))
-                sizes.append(Image.open(io.BytesIO(data)).size)
+                image = reading.decode(reading.read_file(path), name)
             except CourseError as error:
                 unreadable[name] = str(error)
             else:
+                pixels.append(reading.resized_square(image, *reading.central_square(image)))
+                sizes.append(image.size)
                 above = [SPLITS[part.lower()] for part in parts[:-1] if part.lower() in SPLITS]
                 labelled = len(parts) > 1 and parts[-2].lower() not in SPLITS
                 names.append(name)

@@ -110,7 +110,7 @@ def views(image: Image.Image, squares: list[tuple[int, int, int]]) -> np.ndarray
     Returns:
         uint8 (1 to 4, 96, 96, 3), the squares as they are first.
     """
-    crops = [reading.resized_square(image, (left, top), side) for left, top, side in squares]
+    crops = [reading.resized_square(image, *square) for square in squares]
     return np.stack([*crops, *(b for crop in crops if (b := _balanced(crop)) is not None)])
 
 

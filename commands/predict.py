@@ -13,7 +13,6 @@ import errno
 import os
 import sys
 import textwrap
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -156,9 +155,7 @@ def read_image(path: Path) -> Image.Image:
     Raises:
         CourseError: if it cannot be read, is no image, a damaged or a far too large one.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return reading.decode_whole(reading.read_file(path), printable(path))
+    return reading.decode(reading.read_file(path), printable(path))
 
 
 class Look(NamedTuple):
@@ -188,10 +185,8 @@ def looks(path: Path, image: Image.Image, pbc: bool = False, whole: bool = False
         whole: the central square, otherwise; else the cells are looked for.
     """
     if pbc or image.size in PBC_SIZES:
-        side = min(reading.PBC_CROP, *image.size)
-        left, top = ((length - side) // 2 for length in image.size)
-        picture = reading.resized_square(image, (left, top), side)
-        return [Look(path, 1, 1, [(left, top, side)], [picture[None]])]
+        square = reading.central_square(image, reading.PBC_CROP)
+        return [Look(path, 1, 1, [square], [reading.resized_square(image, *square)[None]])]
     found = ([] if whole else cells.find_cells(image)) or [None]
     shown = [[cells.squares(image, cell)] for cell in found]
     as_it_is = cells.squares(image, None)

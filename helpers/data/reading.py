@@ -375,13 +375,10 @@ def _decode_classes(name: str, files: Readers, folders: set[Parts]) -> ClassFold
         )
     images = np.empty((len(members), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     file_names = ["/".join(parts[-2:]) for _, parts in members]
-    with (
-        warnings.catch_warnings(),
-        progress_bar(total=len(members), desc=f"Decoding {name}", unit="image") as bar,
-    ):
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with progress_bar(total=len(members), desc=f"Decoding {name}", unit="image") as bar:
         for row, (_, parts) in enumerate(members):
-            images[row] = decode(files[parts](), f"{file_names[row]} in {name}", is_pbc)
+            rgb = decode(files[parts](), f"{file_names[row]} in {name}")
+            images[row] = resized_square(rgb, *central_square(rgb, PBC_CROP if is_pbc else None))
             bar.update()
     return images, labels, CLASS_NAMES if is_pbc else tuple(class_folders), file_names
 
@@ -419,23 +416,19 @@ def _refuse_misplaced(name: str, root: Parts, files: Readers, folders: set[Parts
             )
 
 
-def decode(data: bytes, name: str, is_pbc: bool) -> np.ndarray:
-    """Return an image file's content as uint8 (96, 96, 3); `name` is for the sentence."""
-    rgb = decode_whole(data, name)
-    side = min(rgb.size)
-    if is_pbc and side >= PBC_CROP:
-        side = PBC_CROP
-    return resized_square(rgb, ((rgb.width - side) // 2, (rgb.height - side) // 2), side)
+def central_square(rgb: Image.Image, most: int | None = None) -> tuple[int, int, int]:
+    """Return left, top and side, in pixels, of an image's middle, of at most `most` a side."""
+    side = min(*rgb.size, most or rgb.width)
+    return (rgb.width - side) // 2, (rgb.height - side) // 2, side
 
 
-def resized_square(rgb: Image.Image, corner: tuple[int, int], side: int) -> np.ndarray:
-    """Return a square of an image as uint8 (96, 96, 3); its left upper corner is (left, top)."""
-    left, top = corner
+def resized_square(rgb: Image.Image, left: int, top: int, side: int) -> np.ndarray:
+    """Return a square of an image as uint8 (96, 96, 3)."""
     square = rgb.crop((left, top, left + side, top + side))
     return np.asarray(square.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC))
 
 
-def decode_whole(data: bytes, name: str) -> Image.Image:
+def decode(data: bytes, name: str) -> Image.Image:
     """Return an image file's content, RGB, upright, as large as it is; `name` is for the sentence.
 
     Raises:
@@ -444,7 +437,10 @@ def decode_whole(data: bytes, name: str) -> Image.Image:
     if len(data) > MAX_FILE_BYTES:
         raise CourseError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB: make it smaller.")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with (
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            Image.open(io.BytesIO(data), formats=FORMATS) as image,
+        ):
             return _as_rgb(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise CourseError(

@@ -128,18 +128,21 @@ def unreadable(path: Path, error: Exception) -> CourseError:
 
 
 def read_cache(path: Path, read: Callable[[], T]) -> T | None:
-    """Return what `read` returns of the cache at `path`; None, said in a line, if it raises.
+    """Return what `read` returns of the cache at `path`; None if there is none.
+
+    A damaged one is told in a line, and None is returned.
 
     Raises:
         CourseError: if it may not be read: made anew, it would keep its mode.
     """
+    if kind(path) is None:
+        return None
     try:
         return read()
     except PermissionError as error:
         raise unreadable(path, error) from error
     except Exception:  # NumPy, zipfile and json raise errors of many kinds on altered bytes
-        if kind(path):
-            print(f"{path.parent.name}/{path.name} is damaged or incomplete and is made anew.")
+        print(f"{path.parent.name}/{path.name} is damaged or incomplete and is made anew.")
     return None
 
 
@@ -203,13 +206,13 @@ def cached_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
 
     A damaged file is told and made anew.
     """
-    if kind(path):
-        try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except PermissionError as error:
-            raise unreadable(path, error) from error
-        except Exception as error:  # NumPy parses the header as Python, and raises what that does
-            print(f"{path.name} is damaged ({type(error).__name__}): it is made anew.")
-    with replaced(path) as temporary:
-        np.save(temporary, make(), allow_pickle=False)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def read() -> np.ndarray:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+    array = read_cache(path, read)
+    if array is None:
+        with replaced(path) as temporary:
+            np.save(temporary, make(), allow_pickle=False)
+        array = read()
+    return array

@@ -7,6 +7,12 @@ from helpers.course import CourseError
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
+# ImageNet's mean and standard deviation a channel (RGB), pixels in 0-1.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# ImageNet's mean a channel in BGR order, pixels in 0-255, as Caffe's networks subtract it.
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+
 
 @dataclass(frozen=True)
 class Lite:
@@ -76,11 +82,11 @@ class Backbone:
 _HALVES = ("pixel / 127.5 - 1", (-1.0, 1.0))
 _STANDARDISED = (
     "each channel minus ImageNet's mean, over its standard deviation, of pixels in 0-1",
-    (-0.485 / 0.229, (1 - 0.406) / 0.225),
+    (-IMAGENET_MEAN[0] / IMAGENET_STD[0], (1 - IMAGENET_MEAN[2]) / IMAGENET_STD[2]),
 )
 _CENTRED_BGR = (
     "channels in BGR order, each minus ImageNet's mean",
-    (-123.68, 255 - 103.939),
+    (-CAFFE_MEAN_BGR[2], 255 - CAFFE_MEAN_BGR[0]),
 )
 
 

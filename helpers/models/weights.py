@@ -17,7 +17,16 @@ from keras import layers
 
 from helpers.course import CourseError
 from helpers.data.downloads import mirror_file, reachable
-from helpers.models.backbones import BACKBONES, LITES, Backbone, Lite, find_backbone
+from helpers.models.backbones import (
+    BACKBONES,
+    CAFFE_MEAN_BGR,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LITES,
+    Backbone,
+    Lite,
+    find_backbone,
+)
 
 # EfficientNetB0's stages of blocks: kernel, channels, expansion, stride of the first, repeats.
 STAGES = (
@@ -28,13 +37,6 @@ STAGES = (
 DROP_CONNECT = 0.2
 
 KERAS_HOST = "https://storage.googleapis.com"
-
-# ImageNet's mean and standard deviation a channel (RGB), pixels in 0-1.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-# ImageNet's mean a channel in BGR order, pixels in 0-255, as Caffe's networks subtract it.
-CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 def why_unavailable(name: str) -> str | None:

@@ -196,7 +196,3 @@ def main() -> None:
     if options.command == "run":
         run_study(study, load_course_data(), options.trials)
     print(table(study).to_string())
-
-
-if __name__ == "__main__":
-    course.run_command(main)

@@ -20,7 +20,6 @@ import keras
 import numpy as np
 from scipy import special
 
-from helpers import course
 from helpers.changes import corruptions, shifts
 from helpers.course import CourseError
 from helpers.data import splits
@@ -229,7 +228,3 @@ def _seed(text: str) -> int:
     if not text.isdigit() or int(text) >= 2**31:
         raise argparse.ArgumentTypeError(f"{text} is no seed: give a whole number from 0")
     return int(text)
-
-
-if __name__ == "__main__":
-    course.run_command(main)

@@ -109,6 +109,13 @@ def test_odd_sizes_dark_blurred_and_unreadable_ones_are_found(monkeypatch, folde
     assert "broken.png" in (tmp_path / "page.html").read_text()
 
 
+def test_images_of_too_many_pixels_are_unreadable(monkeypatch, folder):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 96 * 96 - 1)
+    images, unreadable = audit.read(folder)
+    assert not images.names
+    assert len(unreadable) == 10
+
+
 def test_only_unreadable_files_are_a_finding_too(monkeypatch, tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "a.png").write_bytes(b"")

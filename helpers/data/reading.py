@@ -417,7 +417,7 @@ def _refuse_misplaced(name: str, root: Parts, files: Readers, folders: set[Parts
 
 
 def central_square(rgb: Image.Image, most: int | None = None) -> tuple[int, int, int]:
-    """Return left, top and side, in pixels, of an image's middle, of at most `most` a side."""
+    """Return (left, top, side) of an image's largest middle square, of `most` pixels at most."""
     side = min(*rgb.size, most or rgb.width)
     return (rgb.width - side) // 2, (rgb.height - side) // 2, side
 

@@ -239,7 +239,7 @@ def test_a_name_that_takes_for_ever_to_look_up_is_unreachable(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     start = time.monotonic()
     assert not reachable("http://cells.example/cells.npz", seconds=0.3)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 8
     asleep.set()
 
 

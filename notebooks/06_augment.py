@@ -106,8 +106,9 @@ figure = style.image_rows(
 style.save(figure, "06_mild", data.source)
 
 # %% [markdown]
-# The report says that mild augmentation 'did not result in any significant improvement'. It judged by
-# validation accuracy, and validation cells look like training cells. Keep that in mind.
+# The report says that mild augmentation 'did not result in any significant improvement'. It does
+# not say on which images. Validation cells look like training cells and could hardly have shown
+# one. Keep that in mind.
 #
 # ## A stronger pipeline, and how it reaches the network
 #
@@ -157,9 +158,10 @@ def batches(images, labels, augmentation=None):
 
 
 # %% [markdown]
-# The order of the two first steps matters: *shuffle*, then *batch*; and augmentation touches training
-# images only, after the split. A copy made before the split can land in validation while its original
-# is trained on, which is the leak that `02_clean` measures.
+# The order of the two first steps matters: *shuffle*, then *batch* (the other way round, only whole
+# batches would change places). And augmentation touches training images only, after the split. A
+# copy made before the split can land in validation while its original is trained on, which is the
+# leak that `02_clean` measures.
 #
 # ## Live: the same network, with and without
 #
@@ -310,9 +312,10 @@ style.save(style.image_rows(rows, "One call draws one operation"), "06_keras_tra
 # ## What does it cost?
 #
 # The report augmented offline 'to optimize the training process and reduce computational cost'. The
-# other way is *on the fly*, as in our pipeline: an image never looks the same twice. We time both
-# ways with the same Keras layers on the same images, in seconds of the processor (summed over its
-# cores), so that other programs do not matter.
+# other way is *on the fly*, as in our pipeline: an image never looks the same twice. We time one
+# pass over the images with our Keras layers and one without, in seconds of the processor (summed
+# over its cores, so that other programs do not matter), and multiply the difference by the passes
+# that each way needs.
 
 # %% tags=["nbval-ignore-output"]
 
@@ -354,8 +357,9 @@ cost.round(1)
 # ## Which families help? Recorded
 #
 # Each family got the same training: the fine-tuning of `05_finetune` on the same fixed subset of
-# 3,000 photographs for eight epochs, three seeds each. Only the augmentation differs. A dot is the mean
-# over the seeds.
+# 3,000 photographs for eight epochs, three seeds each. Only the augmentation differs. A dot is the
+# mean over the seeds, a line reaches from the lowest seed to the highest, and an arrow stands for a
+# value outside the panel.
 
 # %%
 BASELINE = "subset_fine_tuned"
@@ -390,9 +394,10 @@ style.save(figure, "06_families", data.source, recorded.stamp)
 
 # %% [markdown]
 # Which of these differences are more than chance? Two things can deceive us: the images that happen
-# to be in the set, and the seeds that happened to be drawn. The interval of a paired difference holds
-# both. And a third: whoever asks sixteen questions gets one false alarm on average at the 5 % level.
-# *Bonferroni's* correction widens each interval so that all of them together miss with 5 %.
+# to be in the set, and the seeds that happened to be drawn. The interval of a paired difference
+# holds both. And a third: whoever asks sixteen questions at the 5 % level must expect nearly one
+# false alarm even if no augmentation does anything. *Bonferroni's* correction widens all intervals,
+# so that the chance that any one of them misses is 5 % at most.
 
 # %%
 others = [name for name in families if name != BASELINE]
@@ -407,13 +412,14 @@ pd.DataFrame(rows).set_index("augmentation")
 
 # %% [markdown]
 # <!-- seeds -->
-# **RandAugment and composed augmentation bring 6 to 9 points under shift, and clean validation cannot
-# see it.** Five of the eight are told apart from none on shifted photographs, all of them better. On clean
-# ones a single one is, and it is *worse*: composed augmentation, which costs 3 points there and gains
-# most under shift. Whoever chooses on clean validation throws away the best.
+# **RandAugment and composed augmentation bring 6 to 9 points under shift, and clean validation
+# cannot see it.** Five of the eight are told apart from none on shifted photographs, all of them
+# better. On clean ones a single one is, and it is *worse*: composed augmentation, which costs 3
+# points there and has the highest mean under shift. Clean validation would have chosen *mild*,
+# which cannot be told from none under shift.
 #
-# Composed augmentation pays with time: 3,000 images and eight epochs are too few to learn as much from
-# harder images. `08_final` gives it more.
+# The 3 points are probably the price of a short training: 3,000 images and eight epochs are too few
+# to learn as much from harder images. `08_final` trains a stronger chain, and for longer.
 #
 # ## Does a family help beyond itself?
 #
@@ -520,12 +526,15 @@ for name, title in recipes.FINE_TUNED.items():
 pd.DataFrame(rows).set_index("against no augmentation")
 
 # %% [markdown]
-# Each cell counts the photographs that only this network, and that only the one without augmentation, got
-# right, with McNemar's p; so it speaks of these trained networks. Read along the rows. RandAugment's network is better
-# under our shift, as the report found on the private test. *Mild* augmentation leaves our shifted
-# test where it was, and yet its network is clearly better on the *second acquisition*, the only shift
-# that nobody designed. **An augmentation that does not help against one shift may help against
-# another: say which shift you mean.**
+# Each cell counts the photographs that only this network got right, then those that only the one
+# without augmentation did, with McNemar's p; so it speaks of these trained networks. Read along the
+# rows. RandAugment's networks are better under our shift, as the report found on the private test;
+# the one trained with Adam is worse on the clean test, which validation did not show. The *mild*
+# network cannot be told from the plain one on our shifted test, and yet it is clearly better on the
+# *second acquisition*, the only shift that nobody designed. **Two shifts need not favour the same
+# network: say which shift you mean.** Whether that is the augmentation's doing, one training each
+# cannot say: on the second acquisition, two seeds of one small CNN lie 26 points apart
+# (`03_custom_cnns`).
 #
 # The report's last comparison was Adam against Lion, 98.58 % against 98.74 % of 1,194 validation
 # images. How many images is that?
@@ -576,11 +585,11 @@ style.save(charts.dots(table, heading), "06_seen_and_unseen", data.source, recor
 
 # %% [markdown]
 # The images with new operations *only* are few, and they are easier to begin with: no colour
-# operation is among the new ones. There the final model's gain is about a third of its gain elsewhere.
-# **Part of what augmentation brings is practice for this exam, and part is not.** A stricter
-# examination needs shifts that nobody here designed: the second acquisition is one, MedMNIST-C in
-# [`08_final`](08_final.ipynb) another, and there too some corruptions are close relatives of what the
-# training draws.
+# operation is among the new ones. There the final model's gain is about a third of its gain
+# elsewhere. **Part of what the final model gains is practice for this exam, and part is not.** A
+# stricter examination needs shifts that nobody here designed: the second acquisition is one,
+# MedMNIST-C in [`08_final`](08_final.ipynb) another, and there too some corruptions are close
+# relatives of what the training draws.
 #
 # ## Recap
 #
@@ -590,8 +599,8 @@ style.save(charts.dots(table, heading), "06_seen_and_unseen", data.source, recor
 # - used keras-cv's RandAugment with the report's parameters, and mapped Keras' own before batching,
 # - priced copies against on-the-fly drawing: copies are cheap because they are one look,
 # - trained a network with and without augmentation and seen that it is paid for in training time,
-# - compared families over seeds, corrected for the number of questions, and found that clean validation
-#   would have thrown away the best,
+# - compared families over seeds, corrected for the number of questions, and found that clean
+#   validation does not see what helps under shift,
 # - seen a family help where it occurs, and no gain that can be told where it does not,
 # - and separated practice for the exam from what carries over to changes that training never drew.
 #
@@ -624,8 +633,8 @@ def erase(image, rng): ...
 check("06.2", erase, image=cell)
 
 # %% [markdown]
-# **Exercise 06.3** (5 minutes). Suppose the report's copies had *joined* the 11,943 originals instead
-# of replacing them, and the batch size stays 128. How many steps has an epoch then?
+# **Exercise 06.3** (5 minutes). Suppose that copies of 11,943 training images had *joined* the
+# originals instead of replacing them, in batches of 128. How many steps does an epoch have then?
 
 # %% tags=["nbval-ignore-output"]
 answer = ...

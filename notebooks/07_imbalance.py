@@ -69,11 +69,11 @@ recorded = records.published()
 # %% [markdown]
 # ## Who is confused with whom
 #
-# The network is the [homework's final one](../docs/glossary.md#homework-report), rebuilt: fine-tuned
-# with RandAugment, Adam at 1e-4. Its answers on the validation photographs are recorded, so this part
-# shows blood cells whatever images you use yourself. A *confusion matrix* counts, for each true class
-# (row), which class was predicted (column). It takes one line of NumPy: add 1 at the place of each
-# pair.
+# The network is the [homework's final one](../docs/glossary.md#final-networks), rebuilt: fine-tuned
+# with RandAugment, Adam at 1e-4. Its answers on the validation photographs are recorded, so this
+# part shows blood cells whatever images you use yourself. A *confusion matrix* counts, for each
+# true class (row), which class was predicted (column). It takes one line of NumPy: add 1 at the
+# place of each pair.
 
 # %%
 labels = recorded.labels("validation")
@@ -146,11 +146,11 @@ figure = charts.labelled_points(points, heading, "training images of the class",
 style.save(figure, "07_size_and_recall", data.source, recorded.stamp)
 
 # %% [markdown]
-# **The hardest class is the third-largest of eight, and size does not order the classes.** One network
-# on one validation set cannot rule out that size plays some part; it does rule out that this class is
-# hard because it is rare.
+# **The hardest class is the third-largest of eight, and size does not order the classes.** One
+# network on one validation set cannot rule out that size plays some part; but a class that is not
+# rare cannot be hard because it is rare.
 #
-# A better explanation is biology. An immature granulocyte *becomes* a neutrophil, an eosinophil or a
+# Another explanation is biology. An immature granulocyte *becomes* a neutrophil, an eosinophil or a
 # basophil, and a person has to draw a line somewhere in a continuous process. If that is it, the
 # confusions should be with its descendants. Are they?
 
@@ -164,9 +164,9 @@ style.save(figure, "07_immature_partners", data.source, recorded.stamp)
 
 # %% [markdown]
 # Only in part. The neutrophil is a descendant *and* the largest class, so it decides nothing. The
-# monocyte is no descendant at all, and the eosinophil is one. What the immature granulocyte shares
-# with the monocyte is its looks: a large cell with one large, often indented nucleus. A network sees
-# looks, not lineage.
+# monocyte is no descendant at all; the eosinophil is one, and is never confused with it. What the
+# immature granulocyte shares with the monocyte is its looks: a large cell with one large, often
+# indented nucleus. A network sees looks, not lineage.
 #
 # ## Four remedies
 #
@@ -255,10 +255,11 @@ figure.suptitle(f"{told} of {2 * len(found)} differences are more than chance")
 style.save(figure, "07_remedies", data.source, recorded.stamp)
 
 # %% [markdown]
-# **No remedy is shown to mend anything here, on either set.** That is not the same as *remedies do not
-# work*: the intervals reach one to three points to either side, and a smaller gain could hide inside. It
-# is what one should expect where the largest class has less than three times the images of the smallest, and each
-# has hundreds.
+# **No remedy is shown to mend anything here, on either set.** That is not the same as *remedies do
+# not work*: the intervals reach one to three points to either side, and a smaller gain could hide
+# inside. (That of logit adjustment is wider than need be: it judges the very networks that it is
+# compared with, so the luck of their seeds nearly cancels.) It is what one should expect where the
+# largest class has less than three times the images of the smallest, and each has hundreds.
 #
 # ## Live: what imbalance looks like when it is the cause
 #
@@ -337,11 +338,11 @@ style.save(figure, "07_made_rare", data.source)
 #
 # ### Why do class weights bring back less than logit adjustment?
 #
-# Five images in a space of 1,280 features can be separated from all others by a plane, and almost any
-# plane that passes them will do. Once the probe classifies its five training images correctly, their
-# loss is almost zero, and a *weight* multiplies almost zero. The boundary stays close to the five.
-# Logit adjustment does not ask the training images at all: it moves the whole boundary by the same
-# amount, log of the frequency, away from the rare class. Look at the training images themselves:
+# Five images in a space of 1,280 features can be separated from all others by a plane, in many
+# ways. Once the probe classifies its five training images correctly, their loss is almost zero, and
+# a *weight* multiplies almost zero. The boundary stays close to the five. Logit adjustment does not
+# ask the training images at all: it moves the whole boundary by the same amount, log of the
+# frequency, away from the rare class. Look at the training images themselves:
 
 # %% tags=["nbval-ignore-output"]
 probe = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=500))
@@ -363,8 +364,8 @@ print(f"{on_new.mean():.2f} on the {len(on_new)} validation images of the class"
 #
 # - built a confusion matrix, and precision, recall, F1 and macro F1 from it,
 # - refuted the homework report's explanation: its hardest class is the third-largest of eight,
-# - compared four remedies by the metric that they aim at, over images and seeds, and found no
-#   difference that can be told from none,
+# - compared four remedies by the metric that they aim at, over images and seeds, and could tell
+#   none of them from plain training,
 # - made a class rare, seen recall collapse, and seen why logit adjustment brings back more of it than
 #   class weights do,
 # - and read recall and precision together.

@@ -182,9 +182,11 @@ figure = charts.dots(by_difficulty, heading, "answers that stay the same in %, w
 style.save(figure, "08_operations", data.source)
 
 # %% [markdown]
-# On photographs geometry does little harm to either network: there is little to mend. Stripes and
-# solarised or turned colours break *before* by themselves. It was never shown that a cell stays
-# the same cell under such changes, and nothing in clean photographs could tell it.
+# On photographs geometry does little harm to either network: there is little to mend. Stripes,
+# solarised colours and motion blur change a quarter to a half of the answers of *before* by
+# themselves. It was never shown that a cell stays the same cell under such changes, and nothing in
+# clean photographs could tell it. (*After* never practised stripes or motion blur, and keeps its
+# answers all the same.)
 #
 # Chains make it worse. In shifted validation every image carries two, three or four operations, and
 # which ones is known.
@@ -247,9 +249,10 @@ figure.suptitle(
 style.save(figure, "08_occlusion", data.source)
 
 # %% [markdown]
-# A good network leans on the cell, in the middle, and on no single square of it. (*Grad-CAM* reads a
-# similar map from gradients in one step. On a 96-pixel image the last feature map of this network has
-# three by three places, too coarse to see anything; so we cover and look.)
+# On photographs both lean on the cell, in the middle; but *before* stakes up to half of its
+# probability on one square, and *after* hardly anything. (*Grad-CAM* reads a similar map from
+# gradients in one step. On a 96-pixel image the last feature map of this network has three by three
+# places, too coarse to see anything; so we cover and look.)
 #
 # ## What do its features remember?
 #
@@ -279,8 +282,9 @@ for name, of_network in features.items():
     print(f"        the features by {moved / apart:.2f} of the distance between two cells")
 
 # %% [markdown]
-# The probe says whether the change can still be *read* from the features, the distance how *loud* it
-# is. A network need not forget how a photograph was taken. It must not let it drown the cell.
+# The probe says whether the change can still be *read* from the features, the distance how *loud*
+# it is. A network need not forget how a photograph was taken, but it must not let that drown the
+# cell.
 #
 # ## The remedies, one by one
 #
@@ -470,8 +474,8 @@ figure.suptitle(f"Late, the weight is {late[0]:.2f} off the optimum, its average
 style.save(figure, "08_average", data.source, "a made-up example, not a measurement")
 
 # %% [markdown]
-# The price is memory of the past: with a momentum of 0.995 a start that was wrong fades only over some
-# hundred steps. In Keras it is an argument of the optimizer, `use_ema=True`.
+# The price is memory of the past: with a momentum of 0.995 a start that was wrong fades only over
+# several hundred steps. In Keras it is an argument of the optimizer, `use_ema=True`.
 #
 # ### Larger images, later
 #
@@ -558,9 +562,9 @@ style.save(charts.learning_curves(histories, heading), "08_live", data.source)
 
 # %% [markdown]
 # Validation sees the averages: after the first epoch (20 steps at a momentum of 0.9) 12 % of the
-# untrained weights are still in them, after the second one per cent. Do not compare the two losses
-# with each other: a smoothed label cannot be matched with a loss of zero (with
-# eight classes 0.47 is the least, as above). Compare what the networks say.
+# untrained weights are still in them, after the second 1.5 %. Do not compare the two losses with
+# each other: a smoothed label cannot be matched with a loss of zero (with eight classes 0.47 is the
+# least, as above). Compare what the networks say.
 
 # %% tags=["nbval-ignore-output"]
 for name, network in networks.items():
@@ -633,13 +637,14 @@ pd.DataFrame(rows).T.astype(str)
 # %% [markdown]
 # <!-- seeds -->
 # **The whole way is beyond doubt: of the shifted validation cells the final model alone names 534,
-# the first network alone 32. Of the single steps only two are.** Composed augmentation, with its new
-# schedule, brings 12 points under shift. Training for 40 epochs instead of 6, with averaged weights
-# and smoothed labels, brings 3 points on clean photographs: what strong augmentation had cost there,
-# and a little more. All other differences could be chance, RandAugment's 7 points and the 2 of the
-# larger images among them: one training each is too little to tell. On the second acquisition, which
-# chose nothing, the step to trained batch normalisation is the largest but one, 78 to 87 %. That is a
-# good reason to train it again with other seeds, not a proof.
+# the first network alone 32. Of the single steps only two are, on one set each.** Composed
+# augmentation, with its new schedule, brings 12 points under shift. Training for 40 epochs instead
+# of 6, with averaged weights and smoothed labels, brings 3 points on clean photographs: what strong
+# augmentation had cost there, and a little more. All other differences could be chance,
+# RandAugment's 7 points and the 2 of the larger images among them: one training each is too little
+# to tell. On the second acquisition, which chose nothing, the step to trained batch normalisation
+# is the largest but one, 78 to 87 %. That is a good reason to train it again with other seeds, not
+# a proof.
 #
 # Clean validation alone would have turned us away from *composed augmentation*, which lost two
 # points there. Strong augmentation is harder to learn from, and needs the time.
@@ -661,17 +666,17 @@ for image_set in records.CHOOSE_ON:
 
 # %% [markdown]
 # **Neither moved anything that can be told.** Four questions were asked, and no answer survives
-# Bonferroni's correction. The average leads by 0.8 points on shifted validation and loses three cells on
-# clean photographs. So nothing of it was released. The generic changes did one thing, on a set of its own:
-# all 1,663 test photographs under *unseen* operations alone, where they led by one point and a half:
+# Bonferroni's correction. The average leads by 0.8 points on shifted validation and loses three
+# cells on clean photographs. So nothing of it was released. The third part did lead on a set of its
+# own, by one point and a half: all 1,663 test photographs under *unseen* operations alone.
 
 # %%
 for name, experiment in parts.items():
     print(f"{name}: {recorded.estimate(experiment, 'unseen_only')}")
 
 # %% [markdown]
-# That too may be chance. A last part does not move this network, at any rate. What is missing must come
-# from the first part, from more cells, or from a larger network.
+# That too may be chance. So this last part moved nothing that can be told. What is missing may have
+# to come from the first part, from more cells, or from a larger network.
 #
 # ### Would tuning have done it?
 #
@@ -720,10 +725,10 @@ table = {
 pd.DataFrame(table).T.rename_axis("batch normalisation, rate")
 
 # %% [markdown]
-# **The rate of 1e-3 fails only where batch normalisation is frozen: it costs 14 points there, and none
-# where it is trained.** Large steps change what every layer receives; statistics that are computed anew
-# follow, statistics of ImageNet do not. The team most likely left batch normalisation training, as Keras
-# does unasked.
+# **The rate of 1e-3 fails only where batch normalisation is frozen: it costs 14 points there, and
+# none where it is trained.** Large steps change what every layer receives; statistics that are
+# computed anew follow, statistics of ImageNet do not. The team may well have left batch
+# normalisation training, as Keras does unasked.
 #
 # ## How honest is the shifted test?
 #
@@ -787,9 +792,10 @@ figure = charts.dots(recall, heading, "recall in %, with 95 % interval")
 style.save(figure, "08_second_acquisition", data.source, recorded.stamp)
 
 # %% [markdown]
-# **Nearly all of the gain is three classes: monocytes (22 to 93 %), lymphocytes (51 to 98 %) and immature
-# granulocytes (62 to 99 %).** The others were recognised before. Four hundred photographs and one
-# training of each network: a strong hint that heavy augmentation helps with real changes too, not a law.
+# **Nearly all of the gain is three classes: monocytes (22 to 93 %), lymphocytes (51 to 98 %) and
+# immature granulocytes (62 to 99 %).** The others were recognised before. Four hundred photographs
+# and one training of each network: a strong hint that such a training helps with real changes too,
+# not a law.
 #
 # ### The class that stays hard
 #
@@ -860,8 +866,8 @@ for image_set in records.REPORT_ON:
     print(f"{records.IMAGE_SETS[image_set]:20s} {one.value:.1%} -> {eight}")
 
 # %% [markdown]
-# **Eight views bring 0.7 points (before rounding) under shift: cheap to write, small, and inside the interval.** A network
-# that was trained on all turns has little left to gain from them.
+# **Eight views bring 0.7 points (before rounding) under shift: cheap to write, and small beside the
+# interval.** A network that was trained on all turns has little left to gain from them.
 #
 # ## May you believe its probabilities?
 #
@@ -924,9 +930,9 @@ for (name, title), image_set in itertools.product(NETWORKS.items(), ("test", "sh
     print(f"{title:6s} {records.IMAGE_SETS[image_set]:12s} ECE {error.value:.1%}")
 
 # %% [markdown]
-# **For the network before one number cannot do both; for the final model it nearly can**, 2 % on either
-# set. A network that stays accurate elsewhere stays honest elsewhere. That is why the released model
-# carries the temperature of shifted validation.
+# **For the network before one number cannot do both; for the final model it nearly can**, 2 % on
+# either set. It stays accurate under the shift, and so it stays honest there. That is why the
+# released model carries the temperature of shifted validation.
 #
 # What can a temperature not mend? Whatever its images do not hold. On the second acquisition, another
 # occasion in the same hospital, the network before stays far too sure even with its own temperature:
@@ -995,8 +1001,8 @@ style.save(figure, "08_predictions", data.source)
 # python -m helpers predict my_cells/ --csv cells.csv --sheet cells.png
 # ```
 #
-# Crop a photograph so that one cell fills it as in the training images. And it is for teaching, not for
-# diagnosis.
+# It finds the cell, or each cell of a whole field, and the sheet shows what it looked at: check
+# that before you believe a name. And it is for teaching, not for diagnosis.
 #
 # ## The competition at home
 #
@@ -1013,20 +1019,21 @@ style.save(figure, "08_predictions", data.source)
 # | 83 % | ConvNeXt-Large; RandAugment, CutMix, MixUp, masks | [jonardan/Blood_Cell_Classification_CNN](https://github.com/jonardan/Blood_Cell_Classification_CNN) |
 # | 77 % | the homework report: EfficientNetB0, RandAugment, Adam | [homework report](../docs/glossary.md#homework-report) |
 #
-# (The third and fourth do not say of which of the platform's two test sets they speak.) **A large network
-# with strong augmentation is in the first line and in the fourth**: neither size nor a list of
-# techniques tells how it ends. Our 91.6 % belongs to *our* shifted test, with other photographs and other
-# changes, and has no place in this table.
+# (The third and fourth do not say of which of the platform's two test sets they speak; the
+# [leaderboard](../docs/leaderboard.md) has more teams.) **A large network with strong augmentation
+# is in the first line and in the fourth**: neither size nor a list of techniques tells how it ends.
+# Our 91.6 % belongs to *our* shifted test, with other photographs and other changes, and has no
+# place in this table.
 #
 # ## What would you do next?
 #
-# - **Seeds.** Each step of the ablation was trained once. Three trainings of the short steps would settle
-#   whether batch normalisation helps. It is the cheapest experiment here, and the most useful.
+# - **Seeds.** Each step of the ablation was trained once. Three trainings of the short steps may
+#   tell whether training batch normalisation helps. It is the cheapest experiment here.
 # - **One change at a time**: *strong* at the old rate, RandAugment with the new schedule, either one for 40
 #   epochs.
 # - **Leave a family out.** Train without occlusion and test on occlusion: the honest way to ask whether
 #   augmentation carries over to what it did not contain.
-# - **Cells from another laboratory**, and an answer for *none of these*.
+# - **Cells from another laboratory**, to test the names and the answer *not a cell I know* alike.
 # - **The immature granulocyte**: photographs that two haematologists labelled, to learn where the border is
 #   that people draw.
 #
@@ -1036,7 +1043,7 @@ style.save(figure, "08_predictions", data.source)
 #
 # - found by label-free questions on validation cells which operations break a network, what it leans on,
 #   and what its features remember,
-# - built seven remedies in a few lines each, and seen that not every one helped,
+# - built seven remedies in a few lines each, and seen how few of them can be told to help,
 # - trained a network with schedule, averaged weights and label smoothing in one `compile`,
 # - read an ablation that changes several things per step, and seen how little one training may say about a
 #   single step,
@@ -1105,6 +1112,11 @@ check("08.5", answer)
 # of your own holds a `model.py` and its weights:
 #
 # ```python
+# from pathlib import Path
+#
+# import keras
+#
+#
 # class Model:
 #     def __init__(self):
 #         self.network = keras.models.load_model(Path(__file__).parent / "network.keras")
@@ -1130,8 +1142,9 @@ check("08.6", answer, goal=goal)
 #   et al. 2019, *When does label smoothing help?*, NeurIPS.
 # - I. Loshchilov & F. Hutter 2017, *SGDR*, ICLR: the cosine. P. Goyal et al. 2017, arXiv:1706.02677: warm-up.
 # - B. Polyak & A. Juditsky 1992, *SIAM J. Control Optim.* 30:838: averaging.
-# - S. Yun et al. 2019, *CutMix*, ICCV. D. Hendrycks et al. 2020, *AugMix*, ICLR. E. Cubuk et al. 2020,
-#   *RandAugment*, CVPR Workshops.
+# - S. Yun et al. 2019, *CutMix*, ICCV. D. Hendrycks et al. 2020, *AugMix*, ICLR. E. Cubuk et al.
+#   2020, *RandAugment*, CVPR Workshops. A. Modas et al. 2022, *PRIME*, ECCV. D. Tellez et al. 2018,
+#   *IEEE Trans. Med. Imaging* 37:2126: stains.
 # - M. Tan & Q. Le 2021, *EfficientNetV2*, ICML: growing images, section 4.
 # - M. Zeiler & R. Fergus 2014, *Visualizing and understanding convolutional networks*, ECCV: occlusion, section 4.
 # - F. Di Salvo et al. 2024, *MedMNIST-C*, arXiv:2406.17536.

@@ -178,7 +178,14 @@ def sentences_of_06():
     composed = -100 * recorded().difference("subset_composed", SUBSET, "validation").value
     copies = ("subset_rand_augment_3_copies", "subset_rand_augment_copies")
     operations = -100 * recorded().difference(*copies, "validation").value
+    seeds = 100 * np.ptp(recorded().values(SMALL, "second_acquisition"))
+    means = {
+        of: {n: recorded().mean(n, of).value for n in recipes.FAMILIES} for of in records.CHOOSE_ON
+    }
+    highest = [max(of_set, key=of_set.get) for of_set in means.values()]
+    assert highest == ["subset_mild", "subset_composed"]
     return [
+        f"two seeds of one small CNN lie {seeds:.0f} points apart",
         "gain is about a third of its gain elsewhere",
         "whoever asks sixteen questions",
         f"recolouring brings {100 * inside[0].value:.0f} points and covering "
@@ -398,6 +405,10 @@ def test_verdicts_in_words_of_05_to_08_are_the_records():
     assert p[rand, "shifted_test"] < 0.001 < 0.05 < p[mild, "shifted_test"]
     assert p[mild, "second_acquisition"] < 0.001
     assert gain("second_acquisition", TUNED, mild) > 0 < gain("shifted_test", TUNED, rand)
+    on_test = recorded().compare(rand, TUNED, "test")
+    assert on_test.only_first < on_test.only_second
+    assert on_test.p_value < 0.01
+    assert recorded().compare(rand, TUNED, "validation").p_value > 0.05
 
 
 def test_the_released_network_before_is_like_the_recorded_one():

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from helpers import course
+from helpers.changes import shifts
 from helpers.course import CourseError
 from helpers.data import cleaning, reading
 from helpers.data.downloads import progress_bar
@@ -101,7 +102,7 @@ def findings(images: Images) -> dict[str, list[np.ndarray]]:
 
 
 def _odd(images: Images) -> dict[str, list[np.ndarray]]:
-    grey = cleaning.thumbnails(images.pixels, 48) @ cleaning.LUMA
+    grey = cleaning.thumbnails(images.pixels, 48) @ shifts.LUMA
     brightness = grey.mean(axis=(1, 2))
     detail = np.abs(np.diff(grey, axis=1)).mean(axis=(1, 2)) / np.maximum(brightness, 1)
     sizes, of_size, counts = np.unique(

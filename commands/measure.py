@@ -270,9 +270,13 @@ def compare_ways() -> None:
 def _in_own_process(way: str) -> dict:
     command = [sys.executable, "-m", "helpers", "measure", "ways", "--one", way]
     environment = os.environ | ENVIRONMENT.get(way, {})
-    answer = subprocess.run(command, capture_output=True, text=True, env=environment)
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if answer.returncode:
-        raise course.CourseError(f"The way '{way}' failed: {answer.stderr.strip()[-300:]}")
+        last = course.printable((answer.stderr.splitlines() or ["it said nothing"])[-1])
+        raise course.CourseError(
+            f"The way '{way}' failed ({last}): `python -m helpers measure ways --one '{way}'` says "
+            "all."
+        )
     return json.loads(answer.stdout.splitlines()[-1])
 
 

@@ -1,4 +1,4 @@
-"""Exercises of 05_finetune."""
+"""Checks of 05_finetune."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Exercises of 06_augment."""
+"""Checks of 06_augment."""
 
 import numpy as np
 

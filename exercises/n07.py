@@ -1,4 +1,4 @@
-"""Exercises of 07_imbalance."""
+"""Checks of 07_imbalance."""
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression

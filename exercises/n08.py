@@ -1,4 +1,4 @@
-"""Exercises of 08_final."""
+"""Checks of 08_final."""
 
 import re
 from typing import Any

@@ -20,6 +20,7 @@ CHAIN_LENGTHS = (2, 3, 4)
 # A drawn operation is never so weak that it does nothing: its strength is severity x (0.5 to 1).
 WEAKEST = 0.5
 
+# Rec. 601, the weights of red, green and blue in brightness.
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 Function = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]

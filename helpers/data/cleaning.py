@@ -14,10 +14,9 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import DBSCAN
 from sklearn.neighbors import NearestNeighbors
 
-CHUNK = 512
+from helpers.changes.shifts import LUMA
 
-# Rec. 601, the weights of red, green and blue in brightness.
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+CHUNK = 512
 
 # The centre that two copies share when only their backgrounds differ.
 CENTRE = 32

@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from sklearn.utils.class_weight import compute_class_weight
 
 from helpers.changes.augment import Augmenter, Mixer
 from helpers.data.downloads import progress_bar
@@ -99,7 +100,6 @@ class Batches:
     ):
         self.inputs, self.labels = inputs, labels
         self.batch_size, self.seed, self.classes = batch_size, seed, classes
-        self._epoch = 0
         self._augmenter, self._mixer = augmenter, mixer
 
     @property
@@ -311,9 +311,9 @@ def balanced_class_weights(labels: np.ndarray) -> dict[int, float]:
     Args:
         labels: int (N,).
     """
-    classes, counts = np.unique(labels, return_counts=True)
-    weights = len(labels) / (len(classes) * counts)
-    return {int(label): float(weight) for label, weight in zip(classes, weights, strict=True)}
+    classes = np.unique(labels)
+    weights = compute_class_weight("balanced", classes=classes, y=labels)
+    return dict(zip(classes.tolist(), weights.tolist(), strict=True))
 
 
 def variables(model: keras.Model) -> list:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import keras
 import pytest
@@ -129,6 +130,15 @@ def test_batch_norm_is_fused_only_where_it_should_be(fuse, monkeypatch):
     monkeypatch.setattr(fused_batch_norm, "fuse", fused.append)
     assert measure.training_step(fuse=fuse) > 0
     assert fused == ([backbone] if fuse else [])
+
+
+def test_a_way_that_fails_is_one_sentence(monkeypatch):
+    failed = SimpleNamespace(
+        returncode=1, stderr="Traceback\n  …\nMemoryError: \x1b[31mnone left\n"
+    )
+    monkeypatch.setattr(measure.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(CourseError, match=r"by hash' failed \(MemoryError: \\x1b\[31mnone left\)"):
+        measure._in_own_process("duplicates by hash")
 
 
 def test_every_comparison_has_two_ways():

@@ -185,11 +185,11 @@ def near_copies(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """
     hashes, small = perceptual_hashes(first), thumbnails(first, 24)
     found = np.zeros(len(second), bool)
-    for turns, mirrored in itertools.product(range(4), (False, True)):
-        seen = np.rot90(second[:, :, ::-1] if mirrored else second, turns, axes=(1, 2))
-        for row, (own_hash, own) in enumerate(
-            zip(perceptual_hashes(seen), thumbnails(seen, 24), strict=True)
-        ):
+    turned = (
+        _orientations(each) for each in (thumbnails(second, 32) @ LUMA, thumbnails(second, 24))
+    )
+    for (_, grey), (_, colours) in zip(*turned, strict=True):
+        for row, (own_hash, own) in enumerate(zip(_hashes_of_grey(grey), colours, strict=True)):
             similar = np.bitwise_count(hashes ^ own_hash) <= MAX_DISTANCE
             difference = ((small[similar] - own) ** 2).mean(axis=(1, 2, 3))
             found[row] |= (difference < MAX_DIFFERENCE**2).any()
@@ -212,11 +212,10 @@ def alike_pairs(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         kinds: str (M,), "near", "turned" or "moved".
     """
     grey = thumbnails(images, 32) @ LUMA
+    hashes = _hashes_of_grey(grey)
     kind_of: dict[tuple[int, int], str] = {}
-    for turns, mirrored in itertools.product(range(4), (False, True)):
-        seen = np.rot90(grey[:, :, ::-1] if mirrored else grey, turns, axes=(1, 2))
-        kind = "turned" if turns or mirrored else "near"
-        for row, other in _similar_hashes(_hashes_of_grey(grey), _hashes_of_grey(seen)):
+    for kind, seen in _orientations(grey):
+        for row, other in _similar_hashes(hashes, _hashes_of_grey(seen)):
             if row < other and np.square(grey[row] - seen[other]).mean() < MAX_DIFFERENCE**2:
                 kind_of.setdefault((row, other), kind)
     for row, other in moved_pairs(thumbnails(images, 48) @ LUMA):
@@ -262,6 +261,13 @@ def similarity(first: np.ndarray, second: np.ndarray) -> float:
     if min(a.std(), b.std()) < 1:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def _orientations(images: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield square images (N, S, S, ...) as they are ("near"), then "turned", in seven ways."""
+    for turns, mirrored in itertools.product(range(4), (False, True)):
+        seen = images[:, :, ::-1] if mirrored else images
+        yield "turned" if turns or mirrored else "near", np.rot90(seen, turns, axes=(1, 2))
 
 
 def _similar_hashes(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -49,7 +49,7 @@ def corrupted_base(data: CourseData) -> ImageSet:
     test = data["test"]
     if len(test) <= CORRUPTED_IMAGES:
         return test
-    return test.rows(splits.subset(np.arange(len(test)), test.labels, CORRUPTED_IMAGES, seed=0))
+    return test.rows(splits.subset(np.arange(len(test)), test.labels, CORRUPTED_IMAGES))
 
 
 def corrupted_predictions(

@@ -162,15 +162,15 @@ def test_other_images_or_another_version_get_roles_of_their_own(data_folder, mon
 def test_subset_keeps_shares_order_and_lies_within_a_larger_one():
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [700, 290, 10]))
     indices = np.arange(1000) * 3
-    small, large = (splits.subset(indices, labels, count, seed=0) for count in (50, 200))
+    small, large = (splits.subset(indices, labels, count) for count in (50, 200))
     assert list(np.bincount(labels[small // 3])) == [35, 14, 1]
     assert list(np.bincount(labels[large // 3])) == [140, 58, 2]
     assert (np.diff(small) > 0).all()
     assert set(small) <= set(large)
-    assert len(splits.subset(indices, labels, 997, seed=1)) == 997
-    assert list(np.bincount(labels[splits.subset(indices, labels, 4, seed=1) // 3])) == [2, 1, 1]
+    assert len(splits.subset(indices, labels, 997)) == 997
+    assert list(np.bincount(labels[splits.subset(indices, labels, 4) // 3])) == [2, 1, 1]
     with pytest.raises(ValueError, match="1001 of 1000"):
-        splits.subset(indices, labels, 1001, seed=0)
+        splits.subset(indices, labels, 1001)
 
 
 def test_processed_file_holds_the_kept_rows(tmp_path):

@@ -62,7 +62,7 @@ class CourseData:
         rows = np.arange(len(labels))
         if count is None or count >= len(rows):
             return rows
-        return splits.subset(rows, labels, count, seed=0)
+        return splits.subset(rows, labels, count)
 
     def train_subset(self, count: int | None) -> ImageSet:
         """Return the images of `train_rows`."""
@@ -76,7 +76,7 @@ class CourseData:
         Sets may lie sorted by class, so that their first images are of one or two classes.
         """
         images = self[name]
-        rows = splits.subset(np.arange(len(images)), images.labels, min(count, len(images)), seed=0)
+        rows = splits.subset(np.arange(len(images)), images.labels, min(count, len(images)))
         return images.rows(np.random.default_rng(0).permutation(rows))
 
 
@@ -98,7 +98,7 @@ def load_course_data() -> CourseData:
         rows = roles.indices(role)
         count = profile.train_images if role == "train" else profile.evaluation_images
         if count is not None and count < len(rows):
-            rows = splits.subset(rows, photographs.labels[rows], count, seed=0)
+            rows = splits.subset(rows, photographs.labels[rows], count)
         return ImageSet(photographs.images[rows], photographs.labels[rows])
 
     fingerprint = short_hash(

@@ -139,22 +139,21 @@ def assign_roles(
     return codes
 
 
-def subset(indices: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+def subset(indices: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     """Return `count` of the indices, classes in the same proportions, in the order given.
 
-    Every class keeps at least one image if `count` allows. A smaller subset of the same seed lies
-    within a larger one, up to the rounding of the proportions.
+    They are the same ones each time. Every class keeps at least one image if `count` allows. A
+    smaller subset lies within a larger one, up to the rounding of the proportions.
 
     Args:
         indices: int (N,), what is chosen from.
         labels: int (N,), the label of each index.
         count: how many, at most N (else ValueError).
-        seed: of the choice.
     """
     if count > len(indices):
         raise ValueError(f"{count} of {len(indices)} images were asked for.")
     classes, sizes = np.unique(labels, return_counts=True)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     chosen = np.zeros(len(indices), bool)
     for label, quota in zip(classes, _quotas(sizes, count), strict=True):
         chosen[rng.permutation(np.flatnonzero(labels == label))[:quota]] = True

@@ -12,8 +12,8 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 LEVEL = 0.05
 # How often images are redrawn for an interval: of macro F1, and of a mean or a calibration error.
 RESAMPLES, FEW_RESAMPLES = 2000, 1000
-# Equally wide ranges of confidence over which a calibration error is taken.
-CALIBRATION_BINS = 15
+# Equally wide ranges of confidence: of a calibration error, and of what is shown of it.
+CALIBRATION_BINS, RELIABILITY_BINS = 15, 10
 # So far below the best (a score in 0-1) a training has failed.
 FAILED = 0.1
 # Temperatures are searched within these; where every label is predicted, the likeliest would be 0.
@@ -272,21 +272,21 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> pd.DataFrame:
+def reliability(probabilities: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     """Return, for images of about equal confidence, how many predictions are correct.
 
     Args:
         probabilities: float (N, classes) in 0-1; the largest is the prediction's confidence.
         labels: int (N,).
-        bins: number of equally wide ranges of confidence.
 
     Returns:
-        A row per range ("0.9–1" the index) that holds images: "confidence" (its mean), "accuracy",
-        "low" and "high" (Wilson's 95 % interval of the accuracy), all 0-1, and "images".
+        A row for each of RELIABILITY_BINS ("0.9–1" the index) that holds images: "confidence" (its
+        mean), "accuracy", "low" and "high" (Wilson's 95 % interval of the accuracy), all 0-1, and
+        "images".
     """
     confidences, correct = _confidences(probabilities, labels)
+    bins, rows = RELIABILITY_BINS, {}
     numbers = _bin_numbers(confidences, bins)
-    rows = {}
     for number in np.unique(numbers):
         inside = numbers == number
         found = fraction(correct[inside])

@@ -408,11 +408,14 @@ def test_a_damaged_download_is_blamed_beside_the_network(data, draws, monkeypatc
     assert not draws
 
 
-def test_a_folder_or_a_pipe_in_place_of_the_homework_s_file(data):
+def test_a_folder_in_place_of_the_homework_s_file(data):
     (data / "training_set.npz").mkdir()
     with pytest.raises(CourseError, match=r"training_set\.npz is a folder"):
         load_photographs()
-    (data / "training_set.npz").rmdir()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_in_place_of_the_homework_s_file(data):
     os.mkfifo(data / "training_set.npz")
     with pytest.raises(CourseError, match=r"training_set\.npz is a pipe"):
         load_photographs()

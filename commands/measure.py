@@ -225,15 +225,16 @@ def duplicates_by_pairs() -> float:
 # No part of the course; compared where it is installed beside torch.
 PYTORCH_NETWORK = "efficientnet_lite_pytorch"
 
+OUR_STEP = "training step in the course"
+WITHOUT_ONEDNN = "training step without oneDNN"
+IN_PYTORCH = "training step in PyTorch"
+AS_IN_KERAS = "training step as in Keras"
 WAYS = {
-    "training step with oneDNN": training_step,
-    "training step without oneDNN": training_step,
-    "training step in the course": training_step,
-    "training step in PyTorch": training_step_in_pytorch,
-    "training step, XLA off": lambda: training_step(fuse=False),
-    "training step, XLA on": lambda: training_step(jit_compile=True, fuse=False),
-    "batch normalisation fused": training_step,
-    "batch normalisation as in Keras": lambda: training_step(fuse=False),
+    OUR_STEP: training_step,
+    WITHOUT_ONEDNN: training_step,
+    IN_PYTORCH: training_step_in_pytorch,
+    AS_IN_KERAS: lambda: training_step(fuse=False),
+    "training step as in Keras, with XLA": lambda: training_step(jit_compile=True, fuse=False),
     "frozen batch normalisation folded": lambda: training_step(frozen=True),
     "frozen, as in Keras": lambda: training_step(fuse=False, frozen=True),
     "head on cached features": head_on_cached_features,
@@ -241,29 +242,34 @@ WAYS = {
     "duplicates by hash": duplicates_by_hash,
     "duplicates by comparing pairs": duplicates_by_pairs,
 }
-# What a way's process has in its environment beside that of this one.
-ENVIRONMENT = {
-    "training step with oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "1"},
-    "training step without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+# Which ways are compared: ours, and the others.
+COMPARISONS = {
+    OUR_STEP: (WITHOUT_ONEDNN, IN_PYTORCH, AS_IN_KERAS),
+    AS_IN_KERAS: ("training step as in Keras, with XLA",),
+    "frozen batch normalisation folded": ("frozen, as in Keras",),
+    "head on cached features": ("frozen backbone in every epoch",),
+    "duplicates by hash": ("duplicates by comparing pairs",),
 }
-# Each comparison: ours, then the other way.
-COMPARISONS = [tuple(list(WAYS)[start : start + 2]) for start in range(0, len(WAYS), 2)]
+# What a way's process has in its environment beside that of this one.
+ENVIRONMENT = {WITHOUT_ONEDNN: {"TF_ENABLE_ONEDNN_OPTS": "0"}}
 
 
 def compare_ways() -> None:
-    """Print every comparison as a ratio and write build/benchmark.json."""
+    """Time each way once, print how often ours is faster, and write build/benchmark.json."""
     measured = {}
-    for ours, other in COMPARISONS:
-        if "PyTorch" in other and not importlib.util.find_spec(PYTORCH_NETWORK):
-            print(f"PyTorch is not compared: torch and {PYTORCH_NETWORK} are not installed.\n")
+    for way in WAYS:
+        if way == IN_PYTORCH and not importlib.util.find_spec(PYTORCH_NETWORK):
+            print(f"{way:40s} not measured: torch and {PYTORCH_NETWORK} are not installed.")
             continue
-        for way in (ours, other):
-            measured[way] = _in_own_process(way)
-            memory = measured[way]["peak_mib"]
-            memory = "" if memory is None else f"{memory:8,.0f} MiB at most"
-            print(f"{way:34s}{measured[way]['seconds']:12,.3f} s {memory}", flush=True)
-        ratio = measured[other]["seconds"] / measured[ours]["seconds"]
-        print(f"{'':34s}{ratio:12,.1f} times faster\n", flush=True)
+        measured[way] = _in_own_process(way)
+        memory = measured[way]["peak_mib"]
+        memory = "" if memory is None else f"{memory:8,.0f} MiB at most"
+        print(f"{way:40s}{measured[way]['seconds']:12,.3f} s {memory}", flush=True)
+    for ours, others in COMPARISONS.items():
+        print(f"\n{ours}, against")
+        for other in [way for way in others if way in measured]:
+            ratio = measured[other]["seconds"] / measured[ours]["seconds"]
+            print(f"    {other:36s}{ratio:12,.1f} times faster")
     write_json(course.build_folder() / "benchmark.json", measured)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from types import SimpleNamespace
 
 import keras
@@ -141,6 +142,20 @@ def test_a_way_that_fails_is_one_sentence(monkeypatch):
         measure._in_own_process("duplicates by hash")
 
 
-def test_every_comparison_has_two_ways():
-    assert [len(pair) for pair in measure.COMPARISONS] == [2] * (len(measure.WAYS) // 2)
-    assert len(measure.WAYS) % 2 == 0
+def test_each_way_is_timed_once_and_compared(monkeypatch, tmp_path, capsys):
+    timed = []
+
+    def in_own_process(way: str) -> dict:
+        timed.append(way)
+        return {"seconds": 3.0 if way == measure.WITHOUT_ONEDNN else 1.5, "peak_mib": None}
+
+    monkeypatch.setattr(course, "build_folder", lambda: tmp_path)
+    monkeypatch.setattr(measure, "_in_own_process", in_own_process)
+    monkeypatch.setattr(measure.importlib.util, "find_spec", lambda name: None)
+    measure.compare_ways()
+    assert timed == [way for way in measure.WAYS if way != measure.IN_PYTORCH]
+    told = capsys.readouterr().out
+    assert re.search(rf"    {measure.WITHOUT_ONEDNN} +2.0 times faster", told)
+    compared = {*measure.COMPARISONS, *sum(measure.COMPARISONS.values(), ())}
+    assert compared == set(measure.WAYS)
+    assert json.loads((tmp_path / "benchmark.json").read_text()).keys() == set(timed)

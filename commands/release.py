@@ -132,10 +132,22 @@ def describe(trained: Result, data: CourseData) -> dict:
     """
     labels = data[FITTED_ON].labels
     measured = _records(trained)
-    return {
+    card = {
         "class_names": list(data.class_names),
         "temperature": metrics.fit_temperature(trained.logits[FITTED_ON], labels),
         "temperature_from": {"set": FITTED_ON, "n": len(labels)},
+        **_provenance(trained, data),
+        "metrics": {name: measured[name] for name in IMAGE_SETS if name in measured},
+        "failures": _failures(trained, data, measured),
+    }
+    if members := trained.experiment.members:
+        card["members"] = [_provenance(result(member, data), data) for member in members]
+    return card
+
+
+def _provenance(trained: Result, data: CourseData) -> dict:
+    """Return "experiment", "training" and "backbone": what a network was made from, and how."""
+    return {
         "experiment": dataclasses.asdict(trained.experiment),
         "training": {
             "profile": data.profile.name,
@@ -149,8 +161,6 @@ def describe(trained: Result, data: CourseData) -> dict:
             "revision": trained.revision,
         },
         "backbone": _backbone(trained.experiment.network),
-        "metrics": {name: measured[name] for name in IMAGE_SETS if name in measured},
-        "failures": _failures(trained, data, measured),
     }
 
 
@@ -310,13 +320,9 @@ $data
 
 ## Training
 
-$begin Trained on $train_images images per epoch for $epochs epochs (stopped by: $stopped_by), the
-weights of epoch $best_epoch kept; profile $profile, source $source, revision $revision. What each
-setting means: `helpers/training/experiment.py`.
+$training
 
-| setting | value |
-|---|---|
-$settings
+What each setting means: `helpers/training/experiment.py`.
 
 ## Files
 
@@ -324,6 +330,14 @@ SHA-256 (the weights are float16, $megabytes MB):
 
 $files
 """)
+
+TRAINING = Template("""\
+$begin Trained on $train_images images per epoch for $epochs epochs (stopped by: $stopped_by), the
+weights of epoch $best_epoch kept; profile $profile, source $source, revision $revision.
+
+| setting | value |
+|---|---|
+$settings""")
 
 PBC = """\
 Photographs of the Barcelona peripheral-blood-cell set (PBC), as BloodMNIST uses them: the central
@@ -342,11 +356,8 @@ DATA = {
 
 def page(card: dict) -> str:
     """Return CARD.md: all of it comes from the card."""
-    fitted, training = card["temperature_from"], card["training"]
-    settings, before = card["experiment"], card["experiment"]["starts_from"]
-    shown = settings | {"starts_from": before and before["name"]}
+    fitted = card["temperature_from"]
     return PAGE.substitute(
-        training,
         name=card["name"],
         summary=released.summary(card),
         count=len(card["class_names"]),
@@ -357,10 +368,8 @@ def page(card: dict) -> str:
         distance=_familiarity_text(card.get("familiarity")),
         metrics=_metrics_text(card),
         failures=_failures_text(card["failures"]),
-        data=DATA.get(training["source"], PBC),
-        begin=_beginning(card["backbone"], before),
-        train_images=f"{training['train_images']:,}",
-        settings="\n".join(f"| {key} | {value} |" for key, value in shown.items()),
+        data=DATA.get(card["training"]["source"], PBC),
+        training=_trainings_text(card),
         megabytes=f"{card['bytes'] / 1e6:.1f}",
         files="\n".join(f"- `{file}`: `{value}`" for file, value in card["sha256"].items()),
     )
@@ -444,6 +453,32 @@ def _accuracy_of(found: dict) -> str:
 def _cells(found: dict) -> str:
     low, high = found["interval"]
     return f"{100 * found['value']:.1f} % | {100 * low:.1f} to {100 * high:.1f} % | {found['n']:,}"
+
+
+def _trainings_text(card: dict) -> str:
+    members = card.get("members", [])
+    if not members:
+        return _training_text(card)
+    told = [
+        f"### `{member['experiment']['name']}`\n\n{_training_text(member)}" for member in members
+    ]
+    begin = (
+        f"Nothing was trained for it: it answers with the mean of {len(members)} networks' logits."
+    )
+    return "\n\n".join([begin, *told])
+
+
+def _training_text(trained: dict) -> str:
+    training, settings = trained["training"], trained["experiment"]
+    before = settings["starts_from"]
+    shown = settings | {"starts_from": before and before["name"]}
+    shown.pop("members", None)
+    return TRAINING.substitute(
+        training,
+        begin=_beginning(trained["backbone"], before),
+        train_images=f"{training['train_images']:,}",
+        settings="\n".join(f"| {key} | {value} |" for key, value in shown.items()),
+    )
 
 
 def _beginning(backbone: dict | None, before: dict | None) -> str:

@@ -45,7 +45,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from sklearn.dummy import DummyClassifier
-from sklearn.metrics import recall_score
 from sklearn.neighbors import NearestCentroid
 
 # %% tags=["nbval-ignore-output"]
@@ -124,6 +123,8 @@ titles = [f"{name}:\n{look_for.get(name, 'a class of yours')}" for name in class
 heading = f"One typical image of each of the {len(class_names)} classes"
 sheet = style.contact_sheet(photographs.images[rows], titles, 4, heading)
 sheet.set_size_inches(1.4 * sheet.get_size_inches())
+for text in sheet.axes[0].texts:
+    text.set_fontsize(8)
 style.save(sheet, "01_meet_the_eight", source)
 
 # %% [markdown]
@@ -584,10 +585,11 @@ for name, feature in features.items():
 
 # %% tags=["nbval-ignore-output"]
 by_colour = answers["mean colour"]
-recall = recall_score(photo_labels[judged], by_colour, average=None, labels=list(class_range))
-recall = pd.Series(recall, index=class_names)
+found = {n: by_colour[photo_labels[judged] == c] == c for c, n in enumerate(class_names)}
+recall = pd.Series({name: hits.mean() if len(hits) else 0 for name, hits in found.items()})
 heading = f"By colour alone, '{recall.idxmax()}' is found best and '{recall.idxmin()}' worst"
-figure = charts.bars((100 * recall).round(), heading, "recall by mean colour, %")
+table = {name: {"recall": metrics.fraction(hits)} for name, hits in found.items() if len(hits)}
+figure = charts.dots(table, heading, "recall by mean colour in %, with 95 % interval")
 style.save(figure, "01_recall_by_colour", source)
 
 # %% [markdown]

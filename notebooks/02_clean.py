@@ -108,7 +108,7 @@ for text in (b"blood cell", b"blood cells", b"blood cell"):
 
 # %%
 def fingerprint(image):
-    """Return 16 hexadecimal digits that tell an image's bytes."""
+    """Return 16 hexadecimal digits that identify an image's bytes."""
     return hashlib.sha1(image.tobytes()).hexdigest()[:16]
 
 
@@ -482,16 +482,18 @@ pairs["similarity"] = [similarity(small[a], small[b]) for a, b in zip(first, sec
 # %% tags=["nbval-ignore-output"]
 pairs = pairs.sort_values("similarity", ascending=False, ignore_index=True)
 print(f"{len(pairs)} pairs propose each other; the largest similarities:")
-print(pairs["similarity"].head(12).round(3).tolist())
+print(pairs["similarity"].head(24).round(3).tolist())
 
 # %% tags=["nbval-ignore-output"]
-shown = pairs.head(10)
+border = int((pairs["similarity"] >= 0.94).sum())
+shown = pairs[pairs.index.isin([*range(4), *range(border - 3, border + 3)])]
 rows = [*shown["first"], *shown["second"]]
-titles = [f"{value:.3f}" for value in shown["similarity"]] + [""] * len(shown)
+titles = [""] * len(shown) + [f"{value:.3f}" for value in shown["similarity"]]
 names = photographs.file_names
 if names is not None and len(set(names)) == len(names):
-    titles = [name.split("/")[-1].rsplit(".", 1)[0][:14] for name in names[rows]]
-heading = "The ten most similar pairs, the most similar one at the left"
+    stems = [name.split("/")[-1].rsplit(".", 1)[0].replace("_", "\n") for name in names[rows]]
+    titles = [f"{stem}\n{title}".strip() for stem, title in zip(stems, titles, strict=True)]
+heading = f"The most similar pairs at the left; at the right pairs {border - 2} to {border + 3}"
 sheet = style.contact_sheet(photographs.images[rows], titles, len(shown), heading)
 style.save(sheet, "02_photographed_twice", source)
 
@@ -628,7 +630,8 @@ accuracy = pd.DataFrame(
         "copies taken out": is_correct(without, validation),
     }
 )
-100 * accuracy.groupby(part[validation]).mean().round(3)
+by_part = accuracy.groupby(part[validation])
+(100 * by_part.mean()).round(1).assign(images=by_part.size())
 
 # %% [markdown]
 # The table gives the percentage of correct answers, and tells two opposite lies. A copy under its

@@ -43,6 +43,7 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from keras import layers
 
 # %% tags=["nbval-ignore-output"]
@@ -320,8 +321,24 @@ print(f"loss without Rescaling: {float(loss(few.labels[:100], unscaled)):7.2f}")
 # of 0.001, and so do we; its batches had 128 images, ours 8, since we train on few images and want
 # enough steps.
 #
-# `set_random_seed` makes the run repeatable: it fixes the first weights and the order of the
-# images.
+# Here are five steps by hand, on eight images. TensorFlow's `GradientTape` notes what is computed, and
+# then gives the gradient of the loss for each weight; a small step against it makes the loss smaller:
+
+# %% tags=["nbval-ignore-output"]
+keras.utils.set_random_seed(0)
+by_steps = small_cnn()
+for step in range(1, 6):
+    with tf.GradientTape() as tape:
+        batch_loss = loss(few.labels[:8], by_steps(few.images[:8]))
+    gradients = tape.gradient(batch_loss, by_steps.trainable_variables)
+    for weight, gradient in zip(by_steps.trainable_variables, gradients, strict=True):
+        weight.assign_sub(0.01 * gradient)  # the learning rate
+    print(f"before step {step}: loss {float(batch_loss):.3f}")
+
+# %% [markdown]
+# `fit` does this for batch after batch, epoch after epoch; Adam, its optimizer here, also chooses the
+# length of each weight's step. `compile` says which loss and which optimizer. `set_random_seed` makes
+# the run repeatable: it fixes the first weights and the order of the images.
 
 # %%
 keras.utils.set_random_seed(0)
@@ -330,7 +347,7 @@ network.compile(
     optimizer=keras.optimizers.Adam(learning_rate=0.001),
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
-    jit_compile=False,  # compiling for long pays on a GPU only
+    jit_compile=False,  # compiling takes long and pays on a GPU only
 )
 
 # %% [markdown]
@@ -355,9 +372,26 @@ history = network.fit(
 print(f"{len(few)} images, stopped after {len(history['loss'])} epochs")
 
 # %% [markdown]
-# **That is all: build, compile, fit.** To ask the network afterwards, take the largest logit:
-# `network.predict(images).argmax(axis=1)` gives a class number per image. The rest of this notebook
-# is about what you have got.
+# **That is all: build, compile, fit.** Now ask the network. `predict` gives the logits, softmax makes
+# probabilities of them, and `argmax` takes the class with the largest:
+
+# %% tags=["nbval-ignore-output"]
+rows = np.random.default_rng(0).choice(len(data["validation"]), 6, replace=False)
+asked = data["validation"].rows(rows)
+probabilities = softmax(network.predict(asked.images, verbose=0))
+answers = probabilities.argmax(axis=1)
+
+# %% tags=["nbval-ignore-output"]
+titles = [
+    f"{data.class_names[true]}\nanswer: {data.class_names[answer]}\n{sure[answer]:.0%} sure"
+    for true, answer, sure in zip(asked.labels, answers, probabilities, strict=True)
+]
+heading = f"{(answers == asked.labels).sum()} of these 6 answers are correct"
+sheet = style.contact_sheet(asked.images, titles, 6, heading)
+style.save(sheet, "03_answers", data.source)
+
+# %% [markdown]
+# The rest of this notebook is about what you have got.
 #
 # ## Read the curves aloud
 
@@ -428,9 +462,9 @@ heading = f"On random labels, training accuracy climbs to {memorised['accuracy']
 style.save(charts.learning_curves({"CNN 1": memorised}, heading), "03_random_labels", data.source)
 
 # %% tags=["nbval-ignore-output"]
-seen = memory.evaluate(by_heart.images, by_heart.labels, verbose=0)[1]
-unseen = memory.evaluate(data["validation"].images, data["validation"].labels, verbose=0)[1]
-print(f"true labels of its {len(by_heart)} images: {seen:.0%}; validation images: {unseen:.0%}")
+for title, judged in {"its own images": by_heart, "validation": data["validation"]}.items():
+    hits = memory.predict(judged.images, verbose=0).argmax(axis=1) == judged.labels
+    print(f"true labels of {title}: {metrics.fraction(hits)}")
 
 # %% [markdown]
 # **A training accuracy of 100 % does not even show that there was anything to understand.** Only

@@ -224,7 +224,7 @@ correct = {
 }
 reached = {title: {"validation": metrics.fraction(hits)} for title, hits in correct.items()}
 values = [of["validation"].value for of in reached.values()]
-heading = "A linear probe: pixels {:.0%}, random features {:.0%}, ImageNet's {:.0%}".format(*values)
+heading = "A linear probe: pixels {:.1%}, random features {:.1%}, ImageNet's {:.1%}".format(*values)
 style.save(charts.dots(reached, heading), "04_probes", data.source)
 
 # %% [markdown]
@@ -294,7 +294,7 @@ answers = {
 # %% tags=["nbval-ignore-output"]
 damage = {n: {"validation": metrics.fraction(a == judge.labels)} for n, a in answers.items()}
 right, wrong = (damage[n]["validation"].value for n in ("0 to 255", "0 to 1 in use only"))
-heading = f"Correct range: {right:.0%}; wrong range in use: {wrong:.0%}, and no error"
+heading = f"Correct range: {right:.1%}; wrong range in use: {wrong:.1%}, and no error"
 style.save(charts.dots(damage, heading), "04_input_range", data.source)
 
 # %% [markdown]
@@ -412,8 +412,7 @@ def show(gains, heading, name):
     errors = [gains.loc["points"] - gains.loc["low"], gains.loc["high"] - gains.loc["points"]]
     axis.errorbar(gains.loc["points"], gains.columns, xerr=errors, fmt="o", capsize=3)
     axis.axvline(0, color="0.3", lw=1)
-    axis.invert_yaxis()
-    axis.set(xlabel="percentage points, with 95 % interval")
+    axis.set(ylim=(len(gains.columns) - 0.5, -0.5), xlabel="percentage points, with 95 % interval")
     figure.suptitle(heading)
     style.save(figure, name, data.source, recorded.stamp)
 

@@ -94,11 +94,11 @@ def required(costs: dict) -> dict[str, Iterable[str]]:
             runs[f"{name}-seed{seed}"] = (*PAIRED_SETS, "shifted_validation", *corrupted)
     for name in ABLATION:
         runs.setdefault(f"{name}-seed0", (*PAIRED_SETS, "shifted_validation", "medmnist_c"))
-    for name in (*TRIALS, *REMEDIES):
+    for name in (*TRIALS, *REMEDIES, *FAMILIES):
         for seed in SEEDS:
             runs[f"{name}-seed{seed}"] = tuple(CHOOSING_SETS)
     networks = [name for net, name in SUBSET_OF_NETWORK.items() if net not in costs["missing"]]
-    for name in (*networks, *FAMILIES):
+    for name in networks:
         runs.setdefault(f"{name}-seed0", tuple(CHOOSING_SETS))
     return runs
 

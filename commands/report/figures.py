@@ -69,7 +69,7 @@ def _confusions(records: Records) -> tuple[Figure, str]:
 def _families(records: Records) -> tuple[Figure, str]:
     panels = {"validation": "validation", "shifted": "shifted_validation"}
     rows = {
-        title: {panel: records.estimate(name, image_set) for panel, image_set in panels.items()}
+        title: {panel: records.mean(name, image_set) for panel, image_set in panels.items()}
         for name, title in FAMILIES.items()
     }
     best = max(rows, key=lambda title: rows[title]["shifted"].value)

@@ -95,6 +95,7 @@ def numbers(records: Records) -> dict:
         "examples": _examples(records),
         "backbones": _backbones(records),
         "remedies": _remedies(records),
+        **{f"families {image_set}": _families(records, image_set) for image_set in CHOOSING_SETS},
         "left out": [
             title for name, title in MODELS.items() if name not in records.trained(MODELS)
         ],
@@ -196,7 +197,7 @@ def _spreads(records: Records) -> dict[str, str]:
         "shifted_test highest": percent(max(values)),
     }
     for image_set in CHOOSING_SETS:
-        of_families = [records.estimate(name, image_set).value for name in FAMILIES]
+        of_families = [records.mean(name, image_set).value for name in FAMILIES]
         found[f"families {image_set}"] = percent(np.ptp(of_families))
     return found
 
@@ -465,6 +466,16 @@ def _remedies(records: Records) -> list[dict[str, str]]:
         )
         for name in others
     ]
+
+
+def _families(records: Records, image_set: str) -> list[dict[str, str]]:
+    """Return how each family of augmentation that can be told from none differs from it."""
+    plain, *others = FAMILIES
+    found = {
+        FAMILIES[name]: difference(records, name, plain, image_set, family="families")
+        for name in others
+    }
+    return [{"name": title} | _difference_texts(each) for title, each in found.items() if each.sign]
 
 
 # What came of a claim: its "verdict", and the numbers that it rests on.

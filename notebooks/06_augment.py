@@ -358,8 +358,7 @@ cost.round(1)
 #
 # Each family got the same training: the fine-tuning of `05_finetune` on the same fixed subset of
 # 3,000 photographs for eight epochs, three seeds each. Only the augmentation differs. A dot is the
-# mean over the seeds, a line reaches from the lowest seed to the highest, and an arrow stands for a
-# value outside the panel.
+# mean over the seeds, a line reaches from the lowest seed to the highest.
 
 # %%
 BASELINE = "subset_fine_tuned"
@@ -465,7 +464,8 @@ pd.DataFrame(rows, columns=["practised", "on images where it", "n", "points agai
 # ## Copies or on the fly: the report's assumption
 #
 # The same ten operations at the same strengths, once as fixed copies and once drawn anew in every
-# epoch; and the report's tuning variant with three operations per image.
+# epoch; and the report's tuning variant with three operations per image. Four questions, and intervals
+# for four.
 
 # %%
 COPIES = "subset_rand_augment_copies"
@@ -476,7 +476,11 @@ questions = {
 
 # %%
 rows = [
-    (question, records.IMAGE_SETS[image_set], str(recorded.difference(*pair, image_set)))
+    (
+        question,
+        records.IMAGE_SETS[image_set],
+        str(recorded.difference(*pair, image_set, comparisons=4)),
+    )
     for question, pair in questions.items()
     for image_set in records.CHOOSE_ON
 ]

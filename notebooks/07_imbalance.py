@@ -231,7 +231,7 @@ def against_none(image_set):
     variance = metrics.seed_variance(macro_f1_of_seeds(labels, a) for a in answers.values())
     none = answers.pop("none")
     return {
-        remedy: metrics.macro_f1_difference(labels, each, none, 8, variance)
+        remedy: metrics.macro_f1_difference(labels, each, none, 8, variance, 2 * len(answers))
         for remedy, each in answers.items()
     }
 
@@ -251,12 +251,12 @@ for axis, (image_set, found) in zip(axes, differences.items(), strict=True):
     axis.set(title=image_set, xlabel="points of macro F1 against none")
 axes[0].invert_yaxis()
 told = sum(difference.sign != 0 for found in differences.values() for difference in found.values())
-figure.suptitle(f"{told} of {2 * len(found)} differences are more than chance")
+figure.suptitle(f"{told} of {2 * len(found)} differences can be told from chance")
 style.save(figure, "07_remedies", data.source, recorded.stamp)
 
 # %% [markdown]
 # **No remedy is shown to mend anything here, on either set.** That is not the same as *remedies do
-# not work*: the intervals reach one to three points to either side, and a smaller gain could hide
+# not work*: the intervals, widened for eight questions, reach two to three points to either side, and a smaller gain could hide
 # inside. (That of logit adjustment is wider than need be: it judges the very networks that it is
 # compared with, so part of the luck of their seeds cancels.) It is what one should expect where the
 # largest class has less than three times the images of the smallest, and each has hundreds.

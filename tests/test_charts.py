@@ -58,6 +58,10 @@ def test_a_row_far_below_the_others_is_an_arrow_at_the_edge():
     same = charts.dots(table, "found", panels=True, same_scale=True).axes
     assert same[0].get_xlim() == same[1].get_xlim()
     assert same[0].get_xlim()[0] < 0.2
+    table["4"] = {"clean": estimate(0.9), "shifted": estimate(0.5)}
+    clean = charts.dots(table, "found", panels=True).axes[0]
+    assert clean.get_xlim()[0] < 0.9
+    assert [line.get_marker() for line in clean.lines].count("<") == 0
 
 
 def test_quoted_numbers_are_open_diamonds_in_their_row():

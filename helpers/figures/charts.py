@@ -16,6 +16,10 @@ from helpers.figures.style import CLEAN, PALETTE
 MARKERS = ("o", "s", "D", "^")
 
 
+# A gap that would squeeze the other rows (a fraction: 10 points).
+FAR = 0.1
+
+
 def dots(
     table: Mapping[str, Mapping[str, Estimate | None]],
     heading: str,
@@ -91,11 +95,11 @@ def _leave_out_far_rows(axis: Axes, estimates: Sequence[Estimate | None], colour
     """Give the axis to the other rows where one lies far below: an arrow at the edge stands for it.
 
     Far is three interquartile ranges below the lower quartile (Tukey 1977, Exploratory Data
-    Analysis, "far out").
+    Analysis, "far out"), and at least FAR below it, since a smaller gap fits on the axis.
     """
     values = np.array([np.nan if e is None else e.value for e in estimates])
     lower, upper = np.nanpercentile(values, [25, 75])
-    far = np.flatnonzero(values < lower - 3 * (upper - lower))
+    far = np.flatnonzero(values < lower - max(3 * (upper - lower), FAR))
     if not far.size:
         return
     near = [e for k, e in enumerate(estimates) if e is not None and k not in far]

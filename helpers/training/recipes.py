@@ -122,7 +122,7 @@ REFERENCE = next(iter(TRIALS))
 ABLATION = {
     "fine_tuned": "fine-tuned, no augmentation",
     "fine_tuned_rand_augment": "RandAugment, once",
-    "ladder_strong": "composed augmentation",
+    "ladder_strong": "strong chain, new schedule",
     "ladder_all_layers": "all layers trained",
     "ladder_batch_norm": "batch normalisation too",
     "ladder_longer": "averaged, smoothed, longer",

@@ -16,6 +16,7 @@ from commands import predict
 from helpers.data.photographs import IMAGE_SIZE
 from helpers.data.sets import load_course_data
 from helpers.evaluation import metrics
+from helpers.models import released
 
 SCALES = (0.3, 0.5, 0.75, 1.0, 1.5)
 PHOTOGRAPHS = 240
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args(arguments)
-    data, network = load_course_data(), predict.load_network("final")
+    data, network = load_course_data(), predict.load_network(released.DEFAULT)
     validation = data["validation"]
     rows = np.random.default_rng(0).permutation(len(validation))[:PHOTOGRAPHS]
     images, labels = validation.images[rows], validation.labels[rows]

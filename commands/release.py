@@ -303,8 +303,8 @@ model = released.load("$name")  # images (N, 96, 96, 3) in 0-255 in, logits out
 
 `python -m helpers predict PHOTOGRAPH --model $name` names the cell on a photograph. The
 temperature of the logits is $temperature, fitted on the $fitted_n images of the $fitted_on set:
-probabilities are meant to be honest on other people's photographs, and may be too modest on
-photographs like the training's.$distance
+probabilities are meant to be honest on shifted photographs, and may be too modest on photographs
+like the training's.$distance
 
 ## How good it is
 
@@ -332,8 +332,9 @@ $files
 """)
 
 TRAINING = Template("""\
-$begin Trained on $train_images images per epoch for $epochs epochs (stopped by: $stopped_by), the
-weights of epoch $best_epoch kept; profile $profile, source $source, revision $revision.
+$begin One training (seed $seed), on $train_images images per epoch for $epochs epochs (stopped by:
+$stopped_by), the weights of epoch $best_epoch kept; profile $profile, source $source, revision
+$revision.
 
 | setting | value |
 |---|---|
@@ -476,6 +477,7 @@ def _training_text(trained: dict) -> str:
     return TRAINING.substitute(
         training,
         begin=_beginning(trained["backbone"], before),
+        seed=settings["seed"],
         train_images=f"{training['train_images']:,}",
         settings="\n".join(f"| {key} | {value} |" for key, value in shown.items()),
     )

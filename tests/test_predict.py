@@ -60,9 +60,9 @@ def model():
 
 @pytest.fixture
 def work(model, tmp_path, monkeypatch, plain):
-    """Return an empty working folder, with the released model `final`."""
+    """Return an empty working folder, with the released model that is the default."""
     monkeypatch.setattr(course, "root", lambda: tmp_path / "course")
-    release.write(model, "final", CARD)
+    release.write(model, released.DEFAULT, CARD)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "work"
@@ -126,7 +126,9 @@ def test_a_line_an_image_and_the_model_once(work, capsys):
     save(work / "b.png", IMAGES[1])
     assert predict.main(["a.png", "b.png"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("Model final: EfficientNet-Lite0 on 96 px, augmentation: none, adam")
+    assert lines[0].startswith(
+        f"Model {released.DEFAULT}: EfficientNet-Lite0 on 96 px, augmentation: none, adam"
+    )
     assert lines[0].endswith("For teaching, not for diagnosis.")
     assert len(lines) == 3
     for line, name, probabilities in zip(lines[1:], "ab", expected(IMAGES[:2]), strict=True):

@@ -13,6 +13,7 @@ import pytest
 from keras import layers
 
 from commands import familiarity, release
+from commands.card import page
 from helpers import course
 from helpers.changes.shifts import chains
 from helpers.course import CourseError
@@ -290,8 +291,8 @@ def test_no_model_is_replaced_unasked_or_by_one_of_other_images(
 
 def test_the_pages_in_git_are_those_of_their_cards():
     for name in released.names():
-        page = (released.folder(name) / "CARD.md").read_text(encoding="utf-8")
-        assert page == release.page(released.card(name)), name
+        written = (released.folder(name) / "CARD.md").read_text(encoding="utf-8")
+        assert written == page(released.card(name)), name
 
 
 def test_an_unknown_name_lists_the_known_ones(model, models, card):

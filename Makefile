@@ -9,7 +9,7 @@ SITE   := .venv-site
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: course notebooks pair test lint site html report bench break submission score clean
+.PHONY: course notebooks pair test lint site report bench break submission score clean
 
 course: $(READY)  ## environment, images, all notebooks in the quick profile, figures into build/
 	COURSE_PROFILE=quick $(BIN)/python -m helpers notebooks run
@@ -38,8 +38,6 @@ site: $(SITE)/.installed  ## lessons with their stored outputs, solutions, quizz
 	$(SITE)/bin/sphinx-build --fail-on-warning --keep-going --quiet --doctree-dir build/site-cache \
 		--conf-dir docs/site . build/site
 	@echo "Open build/site/index.html"
-
-html: site
 
 report: $(READY)  ## tables, figures and report/report.pdf, from the records in report/
 	$(BIN)/python -m helpers report

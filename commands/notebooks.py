@@ -97,7 +97,7 @@ def _identities(notebook: nbformat.NotebookNode) -> list[str]:
     seen: dict[str, int] = {}
     identities = []
     for cell in notebook.cells:
-        digest = _short_hash(f"{cell.cell_type}\n{cell.source}")
+        digest = _cell_hash(f"{cell.cell_type}\n{cell.source}")
         seen[digest] = seen.get(digest, 0) + 1
         identities.append(f"{digest}-{seen[digest]}")
     return identities
@@ -105,10 +105,10 @@ def _identities(notebook: nbformat.NotebookNode) -> list[str]:
 
 def _digest(notebook: nbformat.NotebookNode) -> str:
     """Return what the cells' ids are together: of the text they were made from."""
-    return _short_hash(" ".join(cell.get("id", "") for cell in notebook.cells))
+    return _cell_hash(" ".join(cell.get("id", "") for cell in notebook.cells))
 
 
-def _short_hash(text: str) -> str:
+def _cell_hash(text: str) -> str:
     return hashlib.sha1(text.encode()).hexdigest()[:10]
 
 
@@ -134,7 +134,7 @@ def edits(path: Path) -> str:
     stored = _read(path.with_suffix(".ipynb"))
     expected = set(_identities(from_python(path)))
     actual = _identities(stored) if stored else []
-    if not stored or _digest(from_python(path)) == _short_hash(" ".join(actual)):
+    if not stored or _digest(from_python(path)) == _cell_hash(" ".join(actual)):
         return ""
     cells = [
         str(number)

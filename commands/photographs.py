@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from commands import predict
+from commands import asking
 from helpers.data.photographs import IMAGE_SIZE
 from helpers.data.sets import load_course_data
 from helpers.evaluation import metrics
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args(arguments)
-    data, network = load_course_data(), predict.load_network(released.DEFAULT)
+    data, network = load_course_data(), asking.load_network(released.DEFAULT)
     validation = data["validation"]
     rows = np.random.default_rng(0).permutation(len(validation))[:PHOTOGRAPHS]
     images, labels = validation.images[rows], validation.labels[rows]
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
     judged["shifted validation"] = (list(shifted.images[rows]), shifted.labels[rows])
     for name, (pictures, truth) in judged.items():
         for way, whole in (("as it is", True), ("found", False)):
-            probabilities, known = predict.judged(pictures, network, whole)
+            probabilities, known = asking.judged(pictures, network, whole)
             correct = probabilities.argmax(axis=1) == truth
             error = metrics.expected_calibration_error(probabilities[known], truth[known])
             print(
@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
                 flush=True,
             )
     for name, pictures in strangers(images).items():
-        probabilities, known = predict.judged(pictures, network)
+        probabilities, known = asking.judged(pictures, network)
         sure = known & (probabilities.max(axis=1) > 0.9)
         print(
             f"{name}: called unfamiliar {metrics.fraction(~known)}, named at more than 90 %: "

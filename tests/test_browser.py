@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commands import browser, onnx_file, predict
+from commands import asking, browser, onnx_file, predict
 from helpers import course
 from helpers.changes import shifts
 from helpers.course import CourseError
@@ -561,7 +561,7 @@ def test_an_image_is_cut_and_resized_as_predict_does(page, tmp_path, name):
     make, tolerance = FILES[name]
     path = tmp_path / "image"
     path.write_bytes(make())
-    (look,) = predict.looks(path, predict.read_image(path), whole=True)
+    (look,) = asking.looks(path, predict.read_image(path), whole=True)
     expected = look.views[0][0].astype(int)
     found = page.value(
         "import('/break.js').then(async ({readImage}) => { const bytes = Uint8Array.from(atob("
@@ -574,7 +574,7 @@ def test_an_image_is_cut_and_resized_as_predict_does(page, tmp_path, name):
 
 
 def test_the_page_knows_the_sizes_that_predict_knows(page):
-    known = {f"{width}x{height}" for width, height in predict.PBC_SIZES}
+    known = {f"{width}x{height}" for width, height in asking.PBC_SIZES}
     script = (browser.PAGE / "break.js").read_text()
     assert set(re.search(r"PBC_SIZES = \[(.*)\]", script)[1].replace('"', "").split(", ")) == known
     assert f"PBC_CROP = {reading.PBC_CROP};" in script

@@ -15,7 +15,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from commands import cells, familiarity, predict, release
+from commands import asking, cells, familiarity, predict, release
 from helpers import course
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES
@@ -76,7 +76,7 @@ def save(path, image=IMAGES[0], **options):
 
 def picture(path, **options) -> np.ndarray:
     """Return the first picture that the network is shown of a photograph, uint8 (96, 96, 3)."""
-    return predict.looks(path, predict.read_image(path), **options)[0].views[0][0]
+    return asking.looks(path, predict.read_image(path), **options)[0].views[0][0]
 
 
 @pytest.fixture
@@ -277,7 +277,7 @@ def test_every_kind_of_photograph_becomes_rgb(tmp_path, plain):
 def answers_of(probabilities: np.ndarray) -> list:
     square = (0, 0, 96)
     return [
-        predict.Answer(Path(f"{number}.png"), 1, 1, square, IMAGES[number], row, True)
+        asking.Answer(Path(f"{number}.png"), 1, 1, square, IMAGES[number], row, True)
         for number, row in enumerate(probabilities)
     ]
 
@@ -519,7 +519,7 @@ def test_what_is_unlike_the_training_gets_no_name(work, monkeypatch, capsys):
     save(work / "b.png", IMAGES[1])
     likely = CLASS_NAMES[expected(IMAGES[1:2]).argmax()]
     known = iter([True, False])
-    monkeypatch.setattr(predict.Network, "knows", lambda *given: next(known))
+    monkeypatch.setattr(asking.Network, "knows", lambda *given: next(known))
     assert predict.main(["a.png", "b.png", "--csv", "x.csv"]) == 0
     assert f"b.png: not a cell I know (most like: {likely}, " in capsys.readouterr().out
     known, unknown = rows_of(work / "x.csv")
@@ -547,7 +547,7 @@ def test_each_cell_of_a_field_has_a_row(work, monkeypatch, capsys):
 
 
 def test_an_enlarged_picture_counts_alone_if_it_is_no_stranger():
-    count = predict._counting
+    count = asking._counting
     assert count(np.array([1.0, 2.0, 2.4, 9.0]), 1).tolist() == [False, True, True, False]
     assert count(np.array([1.0, 9.0, 9.0]), 1).tolist() == [True, False, False]
     assert count(np.array([1.0, 2.0, 9.0, 2.0]), 2).tolist() == [False, False, False, True]
@@ -562,14 +562,14 @@ def test_a_small_cell_is_looked_at_enlarged_and_a_bubble_is_not(work, monkeypatc
         monkeypatch.undo()
         monkeypatch.setattr(course, "root", lambda: work.parent / "course")
         monkeypatch.chdir(work)
-        asked = predict.Network.asked
+        asked = asking.Network.asked
 
         def changed(network, images, farther=farther, asked=asked):
             distances = np.where(np.arange(len(images)) > 0, farther, 1.0)
             return asked(network, images)[0], distances
 
         monkeypatch.setattr(cells, "_balanced", lambda crop: None)
-        monkeypatch.setattr(predict.Network, "asked", changed)
+        monkeypatch.setattr(asking.Network, "asked", changed)
         assert predict.main(["a.png", "--csv", "x.csv"]) == 0
         assert int(rows_of(work / "x.csv")[0]["side"]) in expected
 
@@ -578,14 +578,14 @@ def test_a_speck_is_enlarged_beside_the_photograph_as_it_is(tmp_path):
     image = np.full((96, 96, 3), 230, np.uint8)
     image[44:52, 44:52] = (90, 50, 140)  # so small that both sizes are cut to one
     path = save(tmp_path / "a.png", image)
-    (look,) = predict.looks(path, predict.read_image(path))
+    (look,) = asking.looks(path, predict.read_image(path))
     assert [side for *_, side in look.squares] == [96, 24]
 
 
 @pytest.mark.parametrize("size", [(208, 208), (360, 363)])
 def test_a_pbc_photograph_is_looked_at_once(size, tmp_path):
     path = save(tmp_path / "a.png", np.full((*size[::-1], 3), 200, np.uint8))
-    (look,) = predict.looks(path, predict.read_image(path))
+    (look,) = asking.looks(path, predict.read_image(path))
     assert [views.shape for views in look.views] == [(1, 96, 96, 3)]
     assert look.squares[0][2] == 200
 
@@ -614,7 +614,7 @@ def test_a_network_with_a_reference_is_modest_and_silent_far_from_its_training(m
     both = familiarity.with_features(toy)
     reference = familiarity.fit(released.outputs(both, IMAGES)[0], np.arange(70) % 8)
     card = CARD | {"familiarity": {"limit": 5.0, "temperature": [0.0, 0.5]}}
-    network = predict.Network(card, both, reference, np.ones(8, bool))
+    network = asking.Network(card, both, reference, np.ones(8, bool))
     probabilities, distances = network.asked(np.concatenate([near, far]))
     assert [network.knows(one) for one in distances[:, None]] == [True] * 4 + [False] * 4
     logits = released.outputs(toy, far)[0]

@@ -149,17 +149,17 @@ def _figure(images: Images, row: int) -> str:
     return f'<figure><img src="data:image/jpeg;base64,{picture}">{name} {width} × {height}</figure>'
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Write the page, print the counts, and return 1 if anything was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", help="images, in folders or not")
     parser.add_argument("--page", help="where to write (build/audit-<folder>.html)")
-    arguments = parser.parse_args()
-    folder = Path(arguments.folder).expanduser().resolve()
+    options = parser.parse_args(arguments)
+    folder = Path(options.folder).expanduser().resolve()
     if kind(folder) != "folder":
         raise CourseError(f"{folder} is no folder: name one that holds images.")
     default = course.build_folder() / f"audit-{folder.name}.html"
-    target = Path(arguments.page or default).expanduser().resolve()
+    target = Path(options.page or default).expanduser().resolve()
     if target.is_relative_to(folder):
         raise CourseError(f"{target} lies in the folder under audit: name a page elsewhere.")
     there = kind(target)

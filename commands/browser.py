@@ -218,13 +218,13 @@ def _pack(cache: Path) -> None:
         )
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Read the command line, build the page, and say how to look at it."""
     parser = argparse.ArgumentParser(
         description="Build the page on which two released networks can be broken in the browser."
     )
     parser.add_argument("--folder", type=Path, help="where to write (build/break)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     folder = (options.folder or course.build_folder() / "break").expanduser().resolve()
     largest = build(folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

@@ -185,13 +185,13 @@ def table(study: optuna.Study) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("shifted validation", ascending=False, ignore_index=True)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Read the command line; run or show the study under COURSE_PROFILE."""
     parser = argparse.ArgumentParser(description="Run or show the tuning study.")
     parser.add_argument("command", choices=("run", "show"))
     parser.add_argument("--trials", type=int, default=8, help="searched ones, after the list's")
     parser.add_argument("--storage", help="URL of a shared database, e.g. postgresql://…")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     study = open_study(options.storage)
     if options.command == "run":
         run_study(study, load_course_data(), options.trials)

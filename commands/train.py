@@ -196,7 +196,7 @@ def run(names: list[str], seeds: list[int], force: bool) -> None:
             )
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Read the command line and do what it says under COURSE_PROFILE."""
     parser = argparse.ArgumentParser(description="The course's trainings, by name.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -209,7 +209,7 @@ def main() -> None:
         command.add_argument("names", nargs="+", metavar="NAME")
     training.add_argument("--seeds", type=_seed, nargs="+", default=[0])
     training.add_argument("--force", action="store_true", help="train again what is finished")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.command == "list":
         print("\n".join(recipes.catalogue()))
     elif options.command == "run":

@@ -1,5 +1,4 @@
 import io
-import sys
 
 import numpy as np
 import pytest
@@ -35,9 +34,8 @@ def folder(tmp_path):
     return top
 
 
-def run(monkeypatch, folder, page, *options):
-    monkeypatch.setattr(sys, "argv", ["audit", str(folder), "--page", str(page), *options])
-    return audit.main()
+def run(folder, page):
+    return audit.main([str(folder), "--page", str(page)])
 
 
 def names(folder, heading):
@@ -45,9 +43,9 @@ def names(folder, heading):
     return [[images.names[row] for row in rows] for rows in audit.findings(images)[heading]]
 
 
-def test_a_good_folder_is_left_as_it_is_and_gives_0(monkeypatch, folder, tmp_path, capsys):
+def test_a_good_folder_is_left_as_it_is_and_gives_0(folder, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
-    assert run(monkeypatch, folder, tmp_path / "page.html") == 0
+    assert run(folder, tmp_path / "page.html") == 0
     assert {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))} == before
     told = capsys.readouterr().out
     assert "10 images." in told
@@ -93,7 +91,7 @@ def test_a_copy_in_another_split_or_under_another_label_is_found(folder):
     ]
 
 
-def test_odd_sizes_dark_blurred_and_unreadable_ones_are_found(monkeypatch, folder, tmp_path):
+def test_odd_sizes_dark_blurred_and_unreadable_ones_are_found(folder, tmp_path):
     train = folder / "train" / "round"
     save(train / "wide.png", picture(20, 300))
     save(train / "dark.png", picture(21) // 6)
@@ -105,7 +103,7 @@ def test_odd_sizes_dark_blurred_and_unreadable_ones_are_found(monkeypatch, folde
     assert names(folder, "Dark") == [[where + "dark.png"]]
     assert names(folder, "Blurred or empty") == [[where + "blurred.png"]]
     assert list(audit.read(folder)[1]) == [where + "broken.png"]
-    assert run(monkeypatch, folder, tmp_path / "page.html") == 1
+    assert run(folder, tmp_path / "page.html") == 1
     assert "broken.png" in (tmp_path / "page.html").read_text()
 
 
@@ -116,46 +114,46 @@ def test_images_of_too_many_pixels_are_unreadable(monkeypatch, folder):
     assert len(unreadable) == 10
 
 
-def test_only_unreadable_files_are_a_finding_too(monkeypatch, tmp_path):
+def test_only_unreadable_files_are_a_finding_too(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "a.png").write_bytes(b"")
-    assert run(monkeypatch, tmp_path / "set", tmp_path / "page.html") == 1
+    assert run(tmp_path / "set", tmp_path / "page.html") == 1
 
 
-def test_a_page_is_never_written_into_the_folder(monkeypatch, folder):
+def test_a_page_is_never_written_into_the_folder(folder):
     with pytest.raises(CourseError, match="lies in the folder under audit"):
-        run(monkeypatch, folder, folder / "page.html")
+        run(folder, folder / "page.html")
     assert not (folder / "page.html").exists()
 
 
-def test_a_file_of_others_is_not_overwritten_and_its_own_is(monkeypatch, folder, tmp_path):
+def test_a_file_of_others_is_not_overwritten_and_its_own_is(folder, tmp_path):
     page = tmp_path / "page.html"
     page.write_text("<p>my notes</p>")
     with pytest.raises(CourseError, match="was not written by an audit"):
-        run(monkeypatch, folder, page)
+        run(folder, page)
     assert page.read_text() == "<p>my notes</p>"
     page.unlink()
-    assert run(monkeypatch, folder, page) == 0
-    assert run(monkeypatch, folder, page) == 0
+    assert run(folder, page) == 0
+    assert run(folder, page) == 0
 
 
-def test_a_folder_in_the_page_s_place_is_an_error(monkeypatch, folder, tmp_path):
+def test_a_folder_in_the_page_s_place_is_an_error(folder, tmp_path):
     (tmp_path / "page.html").mkdir()
     with pytest.raises(CourseError, match="name another page"):
-        run(monkeypatch, folder, tmp_path / "page.html")
+        run(folder, tmp_path / "page.html")
 
 
 @pytest.mark.parametrize("what", ["missing", "empty"])
-def test_a_folder_without_images_is_an_error(monkeypatch, tmp_path, what):
+def test_a_folder_without_images_is_an_error(tmp_path, what):
     (tmp_path / "empty").mkdir()
     with pytest.raises(CourseError, match=r"no folder|no image files"):
-        run(monkeypatch, tmp_path / what, tmp_path / "page.html")
+        run(tmp_path / what, tmp_path / "page.html")
 
 
-def test_file_names_cannot_bring_markup_into_the_page(monkeypatch, folder, tmp_path):
+def test_file_names_cannot_bring_markup_into_the_page(folder, tmp_path):
     name = "<b>&x.png"
     save(folder / "train" / "round" / name, picture(1))
-    assert run(monkeypatch, folder, tmp_path / "page.html") == 1
+    assert run(folder, tmp_path / "page.html") == 1
     text = (tmp_path / "page.html").read_text()
     assert "&lt;b&gt;&amp;x.png" in text
     assert "<b>" not in text

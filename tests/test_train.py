@@ -105,22 +105,19 @@ def test_only_a_full_run_on_photographs_writes_the_frozen_file(monkeypatch):
 
 @pytest.mark.parametrize("seeds", [["-1"], ["1.5"], ["one"], [str(2**31)]])
 def test_a_seed_is_a_whole_number_from_0(seeds, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["train", "run", "small_cnn", "--seeds", *seeds])
     monkeypatch.setattr(train, "load_course_data", None)
     with pytest.raises(SystemExit) as ended:
-        train.main()
+        train.main(["run", "small_cnn", "--seeds", *seeds])
     assert ended.value.code == 2
     assert "--seeds" in capsys.readouterr().err
 
 
-def test_list_names_every_training(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["train", "list"])
-    train.main()
+def test_list_names_every_training(capsys):
+    train.main(["list"])
     assert capsys.readouterr().out.split() == list(recipes.catalogue())
 
 
 def test_an_unknown_name_is_told_before_any_image_is_loaded(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["train", "run", "unheard_of"])
     monkeypatch.setattr(train, "load_course_data", None)
     with pytest.raises(CourseError, match="no experiment 'unheard_of'"):
-        train.main()
+        train.main(["run", "unheard_of"])

@@ -151,7 +151,8 @@ def test_a_folder_becomes_a_table(work, capsys):
     assert "predictions.csv written: 67 images." in capsys.readouterr().out
     rows = rows_of(work / "predictions.csv")
     order = sorted(range(67), key=lambda number: (number % 2, number))
-    assert [row["file"] for row in rows] == [f"cells/{n % 2}/{n:02}.png" for n in order]
+    found = [Path(row["file"]) for row in rows]
+    assert found == [Path(f"cells/{n % 2}/{n:02}.png") for n in order]
     assert list(rows[0]) == [
         *("file", "class", "probability", "second", "second_probability"),
         *CLASS_NAMES,
@@ -322,7 +323,7 @@ def test_the_sheet_of_many_shows_the_first_and_says_so(work, monkeypatch, capsys
 def test_outputs_of_another_kind_are_refused_before_any_work(work):
     assert "sheet.docx is no .png" in refused("cells", "--sheet", "sheet.docx")
     assert "table.xlsx is no .csv" in refused("cells", "--csv", "table.xlsx")
-    assert "null is no .csv" in refused("cells", "--csv", "/dev/null")
+    assert f"{os.devnull} is no .csv" in refused("cells", "--csv", os.devnull)
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -341,9 +342,13 @@ def contents(folder) -> dict[str, bytes]:
         (["a.png", "--csv", "link.csv"], "link.csv is no .csv"),
         (["a.png", "--sheet", "link.png"], "link.png is there"),
         (["a.png", "--csv", "x.png", "--sheet", "x.png"], "x.png is no .csv"),
-        (["a.png", "--csv", "/proc/no/x.csv"], "x.csv cannot be written (No such file"),
-        (["a.png", "--csv", "mine.csv/x.csv"], "x.csv cannot be written"),
-        (["a.png", "--csv", f"{'x' * 300}.csv"], "x.csv cannot be written (File name too long)"),
+        (["a.png", "--csv", "mine.csv/x.csv"], "x.csv cannot be written ("),
+        (["a.png", "--csv", "mine.csv/no/x.csv"], "x.csv cannot be written ("),
+        pytest.param(
+            ["a.png", "--csv", f"{'x' * 300}.csv"],
+            "x.csv cannot be written (File name too long)",
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="another error there"),
+        ),
     ],
 )
 def test_nothing_of_the_users_is_written_over(work, arguments, expected):
@@ -377,7 +382,6 @@ def test_an_older_table_and_sheet_of_ours_are_renewed(work):
     # The sheet, which lies in the folder by now, is no photograph.
     assert [row["file"] for row in rows_of(work / "out.csv")] == ["a.png", "b.png"]
     (work / "link.csv").symlink_to("out.csv")
-    (work / "out.csv").chmod(0o600)
     assert predict.main(["a.png", "--csv", "link.csv"]) == 0
     assert (work / "link.csv").is_symlink()
     assert len(rows_of(work / "out.csv")) == 1
@@ -413,6 +417,7 @@ def test_a_reader_who_has_enough_does_not_cost_the_table(work, monkeypatch):
     assert len(rows_of(work / "predictions.csv")) == 30
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no file may have such a name")
 def test_names_are_harmless_on_a_terminal_and_in_a_spreadsheet(work, capsys):
     names = ["=1+1.png", "+x.png", "-y.png", "@z.png", "a\x1b[2J.png", "b\n.png", "plain.png"]
     for name in names:
@@ -443,12 +448,12 @@ def test_one_class_for_all_is_remarked_upon(work, capsys):
     assert "All 25 images got the same class, " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("locked", ["cells", "cells/deeper"])
+@pytest.mark.parametrize("locked", [Path("cells"), Path("cells/deeper")])
 def test_a_folder_that_may_not_be_read_is_not_called_empty(work, monkeypatch, locked):
     save(work / "cells/deeper/a.png")
 
     def scandir(folder, before=os.scandir):
-        if os.path.relpath(folder, work) == locked:
+        if Path(folder).resolve() == work.resolve() / locked:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
         return before(folder)
 

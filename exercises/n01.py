@@ -11,6 +11,7 @@ from helpers.data.cleaning import thumbnails
     "01.1", "Ask first: is there a nucleus, how many lobes, and what colour are the granules?"
 )
 def self_test(answer, *, labels: np.ndarray, class_names: tuple[str, ...]) -> str | None:
+    """Expect the class names of ten cells, in the order of their numbers."""
     if isinstance(answer, str) or np.ndim(answer) != 1:
         return "A list of ten class names is expected, one for each number."
     if len(answer) != len(labels):
@@ -34,6 +35,7 @@ def self_test(answer, *, labels: np.ndarray, class_names: tuple[str, ...]) -> st
 def strongest_ghost(
     answer, *, labels: np.ndarray, is_photograph: np.ndarray, class_names: tuple[str, ...]
 ) -> str | None:
+    """Expect the name of the class with the largest fraction of planted rows."""
     if not isinstance(answer, str) or answer not in class_names:
         return f"The name of a class is expected: one of {', '.join(class_names)}."
     fraction = _planted_fraction(labels, is_photograph)
@@ -49,6 +51,7 @@ def strongest_ghost(
 
 @exercise("01.3", "Divide by all rows of a class, photographs and planted ones together.")
 def planted_fraction(answer, *, labels: np.ndarray, is_photograph: np.ndarray) -> str | None:
+    """Expect for each class the fraction of its rows that is planted, float (classes,)."""
     expected = _planted_fraction(labels, is_photograph)
     verdict = compare.array(answer, expected, tolerance=6e-3)
     if verdict is None or np.shape(answer) != expected.shape:
@@ -75,6 +78,7 @@ def planted_fraction(answer, *, labels: np.ndarray, is_photograph: np.ndarray) -
 
 @exercise("01.4", "A photograph changes sides if it is above the first border and not the second.")
 def changes_sides(answer, *, warmth: np.ndarray) -> str | None:
+    """Expect the number of photographs whose warmth is above 10 and at most 20."""
     below = {border: int((warmth <= border).sum()) for border in (10, 20)}
     between = below[20] - below[10]
     return compare.number(
@@ -94,6 +98,7 @@ def changes_sides(answer, *, warmth: np.ndarray) -> str | None:
 def colours_by_place(
     answer, *, images: np.ndarray, labels: np.ndarray, taught: np.ndarray, judged: np.ndarray
 ) -> str | None:
+    """Expect the accuracy on `judged` of a centroid rule that sees 48 numbers per image."""
     places = thumbnails(images, 4)
     colour = places.mean(axis=(1, 2))
     places = places.reshape(len(images), -1)
@@ -126,6 +131,7 @@ def colours_by_place(
 def own_rule(
     answer, *, labels: np.ndarray, judged: np.ndarray, by_colour: np.ndarray
 ) -> str | None:
+    """Expect classes of `judged`, ten points more often correct than `by_colour`."""
     try:
         found = np.asarray(answer)
     except ValueError:

@@ -11,6 +11,7 @@ from helpers.data.cleaning import CENTRE, MAX_DISTANCE, perceptual_hashes
     "02.1", "With keep='first' one of each kind stays; with keep=False whoever has a double goes."
 )
 def keep_one_or_none(answer) -> str | None:
+    """Expect how many of six images stay: with keep="first", and with keep=False."""
     try:
         first, none = (int(value) for value in answer)
     except (TypeError, ValueError):
@@ -31,6 +32,7 @@ def keep_one_or_none(answer) -> str | None:
 
 @exercise("02.2", "hashes.str[:4], and duplicated with the keep that marks every one of a group.")
 def short_hashes(answer, *, hashes: pd.Series) -> str | None:
+    """Expect the number of images that share their hash's first four digits with another."""
     short = pd.Series(hashes).str[:4]
     shared = int(short.duplicated(keep=False).sum())
     return compare.number(
@@ -54,6 +56,7 @@ def short_hashes(answer, *, hashes: pd.Series) -> str | None:
     "02.3", "groupby the hash and transform('nunique') on the label gives one number per row."
 )
 def two_labels(answer, *, hashes: pd.Series, labels: np.ndarray) -> str | None:
+    """Expect True for each row that has an equal image under another label, bool (N,)."""
     table = pd.DataFrame({"hash": np.asarray(hashes), "label": labels})
     per_row = table.groupby("hash")["label"].transform("nunique").to_numpy()
     expected = per_row > 1
@@ -83,6 +86,8 @@ def two_labels(answer, *, hashes: pd.Series, labels: np.ndarray) -> str | None:
     "02.4", "Hash image[32:64, 32:64] before and after the move, and count the bits that differ."
 )
 def survives_a_move(answer, *, images: np.ndarray) -> str | None:
+    """Expect the fraction of images whose centre's hash survives a move by one pixel."""
+
     def survive(before: np.ndarray, after: np.ndarray, most: int = MAX_DISTANCE) -> float:
         bits = perceptual_hashes(before, CENTRE) ^ perceptual_hashes(after, CENTRE)
         return float((np.bitwise_count(bits) <= most).mean())
@@ -115,6 +120,7 @@ def survives_a_move(answer, *, images: np.ndarray) -> str | None:
 def leaks_by_group(
     answer, *, groups: np.ndarray, train: np.ndarray, validation: np.ndarray
 ) -> str | None:
+    """Expect True for each validation image whose patient is in training, too."""
     expected = np.isin(groups[validation], groups[train])
     if np.shape(answer) == np.shape(train):
         return "That is one value per training image: the validation images are asked for."
@@ -133,6 +139,7 @@ def leaks_by_group(
 
 @exercise("02.6", "best_similarity to the nearer of the two wanted pictures, and a border for it.")
 def find_damaged(answer, *, planted: np.ndarray) -> str | None:
+    """Expect True for the planted images, with recall and precision of at least 95 %."""
     try:
         found = np.asarray(answer)
     except ValueError:

@@ -14,6 +14,7 @@ from helpers.evaluation import metrics
     "05.1", "A dense layer has one weight for each pair of input and output, and one more each."
 )
 def head_weights(answer: object, *, class_count: int) -> str | None:
+    """Expect the weights of a dense layer from 1,280 features to the classes."""
     return compare.number(
         answer,
         (1280 + 1) * class_count,
@@ -31,6 +32,7 @@ def head_weights(answer: object, *, class_count: int) -> str | None:
     "Find the index of the last layer whose name begins with the block's name; then loop over all.",
 )
 def freezing(answer: object, *, backbone: Any, block: str = "block2a") -> str | None:
+    """Expect a function that freezes through a block, and every batch normalisation behind it."""
     if not callable(answer):
         return "A function is expected."
     backbone.trainable = True
@@ -59,6 +61,7 @@ def freezing(answer: object, *, backbone: Any, block: str = "block2a") -> str | 
     "05.3", "Count the steps: an epoch has as many as batches, and its last one may be smaller."
 )
 def statistics_left(answer: object) -> str | None:
+    """Expect the fraction of ImageNet's statistics left after 6 epochs of 2,000 images."""
     steps = 6 * -(-2000 // 32)
     return compare.number(
         answer,
@@ -79,6 +82,7 @@ def statistics_left(answer: object) -> str | None:
     "05.4", "Divide the logits, apply softmax along the classes, take each row's largest, average."
 )
 def temperature(answer: object, *, logits: np.ndarray) -> str | None:
+    """Expect the mean probability of the predicted class at a temperature of 1, and of 2."""
     expected = [softmax(logits / t, axis=1).max(axis=1).mean() for t in (1, 2)]
     if not isinstance(answer, Sequence | np.ndarray) or len(answer) != 2:
         return "Two numbers are expected: before and after."
@@ -107,6 +111,7 @@ def temperature(answer: object, *, logits: np.ndarray) -> str | None:
     "05.5", "metrics.compare(labels, first_logits, second_logits).p_value, in a loop over seeds."
 )
 def against_each_seed(answer: object, *, recorded: Any) -> str | None:
+    """Expect McNemar's p-value of the one's seed 0 against each seed of the other."""
     first, second = "subset_both_at_once", "subset_fine_tuned"
     expected = _p_values(recorded, first, second, "validation")
     if isinstance(answer, Sequence | np.ndarray) and len(answer) != len(expected):
@@ -136,4 +141,5 @@ def _p_values(recorded: Any, first: str, second: str, image_set: str) -> np.ndar
     "05.6", "Set keras.utils.set_random_seed before you build each network, not once for all."
 )
 def beat_the_baseline(answer: object) -> str | None:
+    """Expect two lists of accuracies: yours gain more on the lesson's than seeds alone may."""
     return compare.seeds(answer)

@@ -7,6 +7,7 @@ from exercises import compare, exercise
 
 @exercise("06.1", "Four rotations, each with or without a mirror image: which of them coincide?")
 def pictures(answer: object) -> str | None:
+    """Expect the number of different pictures that rotations and mirror images make of one."""
     return compare.number(
         answer,
         8,
@@ -21,6 +22,7 @@ def pictures(answer: object) -> str | None:
 
 @exercise("06.2", "Copy first. Draw height and width, then a corner so that the rectangle fits.")
 def erasing(answer: object, *, image: np.ndarray) -> str | None:
+    """Expect a function that erases a rectangle in a copy, at random place and size."""
     if not callable(answer):
         return "A function is expected."
     before, copies = image.copy(), []
@@ -56,6 +58,7 @@ def _patch_mistake(copy: np.ndarray, image: np.ndarray) -> str | None:
 
 @exercise("06.3", "How many images are there then, and how many batches do they fill?")
 def steps(answer: object) -> str | None:
+    """Expect the steps of an epoch on 11,943 originals and their copies, in batches of 128."""
     return compare.number(
         answer,
         -(-2 * 11943 // 128),
@@ -69,6 +72,7 @@ def steps(answer: object) -> str | None:
 
 @exercise("06.4", "If both were equally good, each such image is a coin toss. Two sides count.")
 def images_needed(answer: object) -> str | None:
+    """Expect how many disagreements, all on one side, McNemar's test needs at the 5 % level."""
     return compare.number(
         answer,
         6,
@@ -81,6 +85,7 @@ def images_needed(answer: object) -> str | None:
 
 @exercise("06.5", "What is the chance that none of the nine raises an alarm?")
 def false_alarm(answer: object) -> str | None:
+    """Expect the chance of at least one false alarm in nine independent tests at 5 %."""
     return compare.number(
         answer,
         1 - 0.95**9,
@@ -95,4 +100,5 @@ def false_alarm(answer: object) -> str | None:
 
 @exercise("06.6", "More epochs for both lists, or a gentler colour jitter, is a good first try.")
 def beat_composed(answer: object) -> str | None:
+    """Expect two lists of accuracies: yours gain more on the lesson's than seeds alone may."""
     return compare.seeds(answer)

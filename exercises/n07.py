@@ -13,6 +13,7 @@ KEPT = (5, 10, 20, 40, 80)
 
 @exercise("07.1", "The F1 of a class that is never predicted is 0, and every class counts.")
 def lazy_macro_f1(answer: object, *, labels: np.ndarray) -> str | None:
+    """Expect the macro F1 of a model that always answers with the largest class."""
     counts = np.bincount(labels)
     fraction = counts.max() / counts.sum()
     f1 = 2 * fraction / (1 + fraction)
@@ -32,6 +33,7 @@ def lazy_macro_f1(answer: object, *, labels: np.ndarray) -> str | None:
     "07.2", "Which sum counts the images that were *given* a name: over rows or over columns?"
 )
 def precision_matrix(answer: object, *, matrix: np.ndarray) -> str | None:
+    """Expect the confusion matrix with the classes' precision on its diagonal."""
     columns = matrix / matrix.sum(axis=0, keepdims=True)
     found = np.asarray(answer)
     if found.shape == matrix.shape:
@@ -50,6 +52,7 @@ def precision_matrix(answer: object, *, matrix: np.ndarray) -> str | None:
 
 @exercise("07.3", "Multiply the logarithm of the frequencies by tau before you subtract it.")
 def adjustment(answer: object) -> str | None:
+    """Expect a function that adjusts logits by class frequencies, with a strength `tau`."""
     if not callable(answer):
         return "A function is expected."
     logits, counts = np.array([[2.0, 1.0, 0.5], [0.0, 3.0, 1.0]]), np.array([600, 300, 100])
@@ -80,6 +83,7 @@ def adjustment(answer: object) -> str | None:
     "07.4", "Keep the first n rows of the rare class and all others; the probe is the lesson's."
 )
 def images_needed(answer: object, *, train: tuple, validation: tuple, rare: int) -> str | None:
+    """Expect the first of `KEPT` at which a probe finds more than half of the rare class."""
     (features, labels), (validation_features, validation_labels) = train, validation
     of_rare, is_rare = np.flatnonzero(labels == rare), validation_labels == rare
     tried = [count for count in KEPT if count <= len(of_rare)] or [len(of_rare)]
@@ -105,6 +109,7 @@ def images_needed(answer: object, *, train: tuple, validation: tuple, rare: int)
     "07.5", "Other values of tau, chosen by cross-validation on the training rows, are one way."
 )
 def better_rule(answer: object, *, baseline: np.ndarray, labels: np.ndarray) -> str | None:
+    """Expect logits with a higher macro F1 than the baseline's, float (N, classes)."""
     found = np.asarray(answer)
     if found.shape == labels.shape:
         return "Those are classes: hand in logits, one per class."

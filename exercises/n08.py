@@ -19,6 +19,7 @@ MOMENTUM = 0.995
     "The cheapest answer is the smoothed label itself: the correct class gets a part of it too.",
 )
 def smoothed_optimum(answer: object) -> str | None:
+    """Expect the correct class's probability that is cheapest under label smoothing of 0.2."""
     spread = SMOOTHING / CLASSES
     return compare.number(
         answer,
@@ -38,6 +39,7 @@ def smoothed_optimum(answer: object) -> str | None:
 
 @exercise("08.2", "After n steps the start is left with momentum to the power of n.")
 def half_forgotten(answer: object) -> str | None:
+    """Expect the steps after which less than half of the starting weights is left."""
     steps = int(np.ceil(np.log(0.5) / np.log(MOMENTUM)))
     return compare.number(
         answer,
@@ -54,6 +56,7 @@ def half_forgotten(answer: object) -> str | None:
     "08.3", "Copy the first image; let NumPy's slices end at the edge; count what was pasted."
 )
 def cutmix(answer: object) -> str | None:
+    """Expect a function that pastes a square and returns the image and the first one's fraction."""
     if not callable(answer):
         return "A function is expected."
     rng = np.random.default_rng(83)
@@ -104,6 +107,7 @@ def _wrong_image(
     "shifts.chains(count, SHIFT_SEEDS[...]) tells each image's operations, in the set's order.",
 )
 def next_operation(answer: object, *, recorded: Any) -> str | None:
+    """Expect the operation that the final model is least accurate on, on shifted validation."""
     if not isinstance(answer, str) or answer not in shifts.OPERATIONS:
         return f"The name of one operation is expected, such as {next(iter(shifts.OPERATIONS))!r}."
     by_operation = _by_operation(recorded, "final", "shifted_validation")
@@ -142,6 +146,7 @@ def _by_operation(recorded: Any, experiment: str, image_set: str) -> dict[str, f
     "A probability stops at 1, however sure the view; a class that is second twice may profit.",
 )
 def two_ways(answer: object) -> str | None:
+    """Expect logits of two views on which the means of logits and probabilities disagree."""
     try:
         logits = np.asarray(answer, float)
     except (TypeError, ValueError):
@@ -170,6 +175,7 @@ def two_ways(answer: object) -> str | None:
     "a start; it trains for some minutes to an hour.",
 )
 def scored(answer: object, *, goal: float) -> str | None:
+    """Expect what `make score` prints, with more than `goal` correct on the shifted test."""
     if not isinstance(answer, str):
         return "The text that `make score` printed is expected."
     line = re.search(r"^shifted test\s+([\d.]+)%", answer, re.MULTILINE)

@@ -296,7 +296,7 @@ def test_the_pages_in_git_are_those_of_their_cards():
 
 
 def test_an_unknown_name_lists_the_known_ones(model, models, card):
-    with pytest.raises(CourseError, match=r"no released model 'final' .* none yet"):
+    with pytest.raises(CourseError, match=rf"no released model {released.DEFAULT!r} .* none yet"):
         released.load()
     release.write(model, "toy", card)
     for name in ("final", "../models/toy", ""):

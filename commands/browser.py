@@ -30,7 +30,7 @@ from helpers.models import released
 
 # What is shown beside what: the released model of the homework report's fine-tuning, and the
 # course's own.
-NETWORKS = {"fine_tuned": "The homework's network", "final": "The course's network"}
+NETWORKS = {"fine_tuned": "The homework's network", released.DEFAULT: "The course's network"}
 
 PAGE = Path(__file__).with_name("break_page")
 RUNTIME = "onnxruntime-web"

@@ -96,7 +96,7 @@ def page(card: dict) -> str:
         metrics=_metrics_text(card),
         failures=_failures_text(card["failures"]),
         data=DATA.get(card["training"]["source"], PBC),
-        training=_trainings_text(card),
+        training=_training_text(card),
         megabytes=f"{card['bytes'] / 1e6:.1f}",
         files="\n".join(f"- `{file}`: `{value}`" for file, value in card["sha256"].items()),
     )
@@ -182,24 +182,10 @@ def _cells(found: dict) -> str:
     return f"{100 * found['value']:.1f} % | {100 * low:.1f} to {100 * high:.1f} % | {found['n']:,}"
 
 
-def _trainings_text(card: dict) -> str:
-    members = card.get("members", [])
-    if not members:
-        return _training_text(card)
-    told = [
-        f"### `{member['experiment']['name']}`\n\n{_training_text(member)}" for member in members
-    ]
-    begin = (
-        f"Nothing was trained for it: it answers with the mean of {len(members)} networks' logits."
-    )
-    return "\n\n".join([begin, *told])
-
-
 def _training_text(trained: dict) -> str:
     training, settings = trained["training"], trained["experiment"]
     before = settings["starts_from"]
     shown = settings | {"starts_from": before and before["name"]}
-    shown.pop("members", None)
     return TRAINING.substitute(
         training,
         begin=_beginning(trained["backbone"], before),

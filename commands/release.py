@@ -132,22 +132,10 @@ def describe(trained: Result, data: CourseData) -> dict:
     """
     labels = data[FITTED_ON].labels
     measured = _records(trained)
-    card = {
+    return {
         "class_names": list(data.class_names),
         "temperature": metrics.fit_temperature(trained.logits[FITTED_ON], labels),
         "temperature_from": {"set": FITTED_ON, "n": len(labels)},
-        **_provenance(trained, data),
-        "metrics": {name: measured[name] for name in IMAGE_SETS if name in measured},
-        "failures": _failures(trained, data, measured),
-    }
-    if members := trained.experiment.members:
-        card["members"] = [_provenance(result(member, data), data) for member in members]
-    return card
-
-
-def _provenance(trained: Result, data: CourseData) -> dict:
-    """Return "experiment", "training" and "backbone": what a network was made from, and how."""
-    return {
         "experiment": dataclasses.asdict(trained.experiment),
         "training": {
             "profile": data.profile.name,
@@ -161,6 +149,8 @@ def _provenance(trained: Result, data: CourseData) -> dict:
             "revision": trained.revision,
         },
         "backbone": _backbone(trained.experiment.network),
+        "metrics": {name: measured[name] for name in IMAGE_SETS if name in measured},
+        "failures": _failures(trained, data, measured),
     }
 
 

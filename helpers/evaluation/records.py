@@ -361,7 +361,7 @@ def write_run(
     Args:
         run: see `run_name`.
         logits: float (N, classes) by image set.
-        history: CURVES, one float per epoch; empty for an ensemble, which has no curves.
+        history: CURVES, one float per epoch.
         data: the images it was evaluated on.
         details: what else each record holds, "identity" among it.
     """
@@ -374,10 +374,9 @@ def write_run(
     write_predictions(run, halves, source)
     labels = {name: images.labels.astype(np.uint8) for name, images in data.evaluation_sets.items()}
     write_predictions("labels", labels, source)
-    if history:
-        with replaced(folder(source) / "curves" / f"{run}.json") as temporary:
-            curves = {curve: history[curve] for curve in CURVES}
-            temporary.write_text(json.dumps({"identity": details["identity"], **curves}) + "\n")
+    with replaced(folder(source) / "curves" / f"{run}.json") as temporary:
+        curves = {curve: history[curve] for curve in CURVES}
+        temporary.write_text(json.dumps({"identity": details["identity"], **curves}) + "\n")
     written = []
     for name, answers in logits.items():
         labels, shared = data[name].labels, {"split": data.fingerprint, **details}

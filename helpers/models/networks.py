@@ -128,32 +128,6 @@ def classifier(
     return keras.Model(images, top(features), name=f"{backbone_name}_classifier")
 
 
-def ensemble(members: Sequence[keras.Model]) -> keras.Model:
-    """Return one network whose logits are the mean of several classifiers' logits.
-
-    Their features stand side by side, and the mean of linear heads is one linear head on them all.
-
-    Args:
-        members: from `classifier`, with equally many classes.
-
-    Returns:
-        A model as from `classifier`, without dropout; its layer "pooling" gives all features.
-    """
-    images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="image")
-    features = [
-        keras.Model(member.input, member.get_layer("pooling").output, name=f"member_{number}")
-        for number, member in enumerate(members, start=1)
-    ]
-    pooled = layers.Concatenate(name="pooling")([of(images) for of in features])
-    heads = [member.get_layer("head").get_layer("logits") for member in members]
-    kernel = np.concatenate([np.array(each.kernel) for each in heads]) / len(members)
-    bias = np.mean([np.array(each.bias) for each in heads], axis=0)
-    logits = layers.Dense(len(bias), name="logits")
-    model = keras.Model(images, logits(pooled), name="ensemble")
-    logits.set_weights([kernel, bias])
-    return model
-
-
 def transfer_head(trained: keras.Model, model: keras.Model) -> None:
     """Copy the weights of a head trained on pooled features into a classifier's head.
 

@@ -31,7 +31,7 @@ from helpers.course import CourseError
 from helpers.data.photographs import IMAGE_SIZE
 from helpers.models import networks
 
-DEFAULT = "ensemble"
+DEFAULT = "final"
 NETWORK, WEIGHTS, CARD = "network.json", "weights.npz", "card.json"
 
 # A zip's earliest date: the same in every build.
@@ -125,8 +125,6 @@ def card(name: str = DEFAULT) -> dict:
 def summary(card: dict) -> str:
     """Return in a few words what a released model is and how it was trained."""
     settings = card["experiment"]
-    if members := card.get("members"):
-        return "The mean of " + " and of ".join(summary(member) for member in members)
     network = card["backbone"]["title"] if card["backbone"] else settings["network"]
     changes = [settings["augmentation"], settings["offline"], settings["mix"]]
     changes = [str(change) for change in changes if change not in (None, "none")]

@@ -51,8 +51,6 @@ class Experiment:
         schedule: "constant", or "cosine" (the learning rate falls to 0 over the budget's epochs).
         ema: momentum of a moving average of the weights, which is judged and kept; or None.
         starts_from: the experiment whose trained weights are the first ones, or None.
-        members: experiments whose networks answer together (`networks.ensemble`): nothing else is
-            trained. Its other settings say nothing.
         seed: of initialisation, order, dropout and augmentation.
     """
 
@@ -80,7 +78,6 @@ class Experiment:
     schedule: str = "constant"
     ema: float | None = None
     starts_from: "Experiment | None" = None
-    members: tuple["Experiment", ...] = ()
     seed: int = 0
 
     @property
@@ -133,11 +130,11 @@ def budget(experiment: Experiment, profile: Profile) -> Budget:
 def identity(experiment: Experiment, data: CourseData) -> str:
     """Return the experiment's name and a hash of all that its result depends on.
 
-    That is its settings, CACHE_VERSION, the profile's caps, the images, what it starts from and its
-    members.
+    That is its settings, CACHE_VERSION, the profile's caps, the images, and what it starts from.
     """
     caps = budget(experiment, data.profile)
-    others = [each for each in (experiment.starts_from, *experiment.members) if each]
+    before = experiment.starts_from
+    first = () if before is None else (identity(before, data),)
     key = short_hash(
         CACHE_VERSION,
         _description(experiment),
@@ -145,7 +142,7 @@ def identity(experiment: Experiment, data: CourseData) -> str:
         caps.max_epochs,
         caps.minutes,
         data.fingerprint,
-        *(identity(each, data) for each in others),
+        *first,
     )
     return f"{experiment.name}-{key}"
 
@@ -153,10 +150,9 @@ def identity(experiment: Experiment, data: CourseData) -> str:
 def _description(experiment: Experiment) -> str:
     """Return the settings that are not the defaults: a setting added later changes no key.
 
-    The experiments it starts from or is made of have descriptions of their own.
+    The experiment it starts from has a description of its own.
     """
     default = Experiment(experiment.name, experiment.network, experiment.budget)
-    alone = experiment.variant(experiment.name, starts_from=None, members=())
-    settings = dataclasses.asdict(alone)
+    settings = dataclasses.asdict(experiment.variant(experiment.name, starts_from=None))
     kept = {n: v for n, v in settings.items() if n in REQUIRED or v != getattr(default, n)}
     return json.dumps(kept, sort_keys=True)

@@ -279,12 +279,6 @@ def larger_network() -> Experiment:
     )
 
 
-def ensemble() -> Experiment:
-    """Return the final model and the larger network, their logits averaged."""
-    members = (final(), larger_network())
-    return Experiment("ensemble", "ensemble", budget="larger", members=members)
-
-
 def ablation() -> dict[str, Experiment]:
     """Return the steps of ABLATION."""
     return {name: find(name) for name in ABLATION}
@@ -303,7 +297,7 @@ def catalogue() -> dict[str, Experiment]:
         **remedies(),
         **augmentations(),
         **steps(),
-        **_by_name(longer(), final(), wide(), larger_network(), ensemble()),
+        **_by_name(longer(), final(), wide(), larger_network()),
     }
 
 

@@ -48,9 +48,9 @@ class Result:
         experiment: what was trained.
         logits: float32 (N, classes) for each evaluation set, rounded as they are recorded.
         history: "loss", "accuracy", "val_loss", "val_accuracy": one float per epoch; None where
-            only the final numbers are recorded, and for an ensemble.
+            only the final numbers are recorded.
         minutes: of training, with those of the experiment that it starts from.
-        epochs: how many were trained; of an ensemble those of all members.
+        epochs: how many were trained.
         best_epoch: the one (from 1) whose weights were kept.
         stopped_by: "patience", "epochs" (the budget) or "time" (the profile's cap).
         train_images: training images per epoch.
@@ -87,8 +87,7 @@ def result(experiment: Experiment, data: CourseData, force: bool = False) -> Res
     """
     found = None if force else _recorded(experiment, data)
     # Records without curves are completed where the training is still cached.
-    is_whole = found and (found.history or experiment.members)
-    if is_whole or (found and not _path(experiment, data).exists()):
+    if found and (found.history or not _path(experiment, data).exists()):
         return found
     trained = _trained(experiment, data, force)
     own = {"seed": experiment.seed, "identity": identity(experiment, data)}
@@ -112,8 +111,6 @@ def load_trained(experiment: Experiment, data: CourseData) -> keras.Model:
 
     The model takes uint8 or float (N, 96, 96, 3) in 0-255 and returns logits (N, classes).
     """
-    if experiment.members:
-        return networks.ensemble([load_trained(member, data) for member in experiment.members])
     trained, classes = _trained(experiment, data), len(data.class_names)
     if not experiment.head_only:
         model = new_network(experiment, classes)
@@ -217,10 +214,7 @@ def _trained(experiment: Experiment, data: CourseData, force: bool = False) -> _
                 return _read(path)
             except (KeyError, ValueError) as error:
                 print(f"{name}: {path.name} is damaged ({error}): trained again.")
-        if experiment.members:
-            _assemble(experiment, data, path)
-        else:
-            _train(experiment, data, unfinished, path)
+        _train(experiment, data, unfinished, path)
         unfinished.unlink(missing_ok=True)
         return _read(path)
 
@@ -299,38 +293,12 @@ def _train(experiment: Experiment, data: CourseData, unfinished: Path, path: Pat
     history = {curve: state.pop(curve) for curve in records.CURVES}
     details = {"epochs": len(history["loss"]), **state, "train_images": len(plan.train), **made_by}
     logits = {
-        name: networks.predict_logits(plan.model, plan.inputs(name))
+        f"logits_{name}": networks.predict_logits(plan.model, plan.inputs(name))
         for name in _evaluated(experiment, data)
     }
-    _write(path, _Trained(history, details, logits, plan.model.get_weights()))
-
-
-def _assemble(experiment: Experiment, data: CourseData, path: Path) -> None:
-    """Evaluate an ensemble, its members trained first, and write its file, without weights."""
-    members = [result(member, data) for member in experiment.members]
-    model = load_trained(experiment, data)
-    epochs = sum(member.epochs for member in members)
-    details = {
-        "epochs": epochs,
-        "best_epoch": epochs,
-        "stopped_by": "epochs",
-        "seconds": 60 * sum(member.minutes for member in members),
-        "train_images": max(member.train_images for member in members),
-        **provenance(),
-    }
-    logits = {
-        name: networks.predict_logits(model, data[name].images)
-        for name in _evaluated(experiment, data)
-    }
-    _write(path, _Trained({}, details, logits, []))
-
-
-def _write(path: Path, trained: _Trained) -> None:
-    """Write a finished training's file, which `_read` reads."""
-    arrays = {f"logits_{name}": values for name, values in trained.logits.items()}
-    arrays |= {f"weights_{i}": value for i, value in enumerate(trained.weights)}
+    best = {f"weights_{i}": value for i, value in enumerate(plan.model.get_weights())}
     with replaced(path) as temporary:
-        np.savez(temporary, state=json.dumps([trained.history, trained.details]), **arrays)
+        np.savez(temporary, state=json.dumps([history, details]), **logits, **best)
 
 
 def _evaluated(experiment: Experiment, data: CourseData) -> list[str]:

@@ -254,8 +254,14 @@ def sentences_of_08():
         recorded().labels("shifted_validation"), recorded().logits(FINAL, "shifted_validation")
     )
     shifted = ladder["shifted_validation"]
-    lead = {image_set: lead_of_the_average(image_set) for image_set in records.CHOOSE_ON}
-    assert round(lead["validation"] * len(recorded().labels("validation"))) == -3
+    least, leads = second_opinions()
+    assert 0.05 / 8 < least
+    assert all(0 < leads[n, "shifted_validation"] < 1 for n in ("ladder_wide", "ladder_lite2"))
+    wrong = {n: ~correct(n, "shifted_validation") for n in (FINAL, "ladder_wide", "ladder_lite2")}
+    twice = {n: (wrong[n] & wrong[FINAL]).sum() for n in wrong}
+    assert wrong["ladder_lite2"].sum() > wrong["ladder_wide"].sum()
+    assert twice["ladder_lite2"] < twice["ladder_wide"]
+    larger = recorded().record("ladder_lite2", "test").details
     unseen_lead = value("ladder_wide", "unseen_only") - value(FINAL, "unseen_only")
     assert unseen_lead == pytest.approx(1.5, abs=0.1)
     frozen = value("subset_fine_tuned", "validation") - value("subset_1e-3", "validation")
@@ -280,8 +286,8 @@ def sentences_of_08():
         f"by about {composed:.0f} points here and by {shifted['ladder_strong']:.0f} in the",
         f"collapses to {collapsed:.0f} % on validation",
         f"it costs {frozen:.0f} points there, and none",
-        f"leads by {100 * lead['shifted_validation']:.1f} points on shifted validation and loses "
-        "three cells",
+        f"and the least is {least:.2f}",
+        f"its {larger['seconds'] / 60:.0f} minutes were {larger['epochs']} epochs",
         f"all {recorded().estimate(FINAL, 'unseen_only').n:,} test photographs under",
         f"Only {unseen.sum()} images of the shifted test hold nothing but unseen operations",
         f"before names {100 * before:.0f} % there",
@@ -300,15 +306,19 @@ def sentences_of_08():
     ]
 
 
-def lead_of_the_average(image_set):
-    """Return what averaging the final model's logits with its third part's adds."""
-    labels = recorded().labels(image_set)
-    one, other = (
-        log_softmax(recorded().logits(name, image_set), axis=1) for name in (FINAL, "ladder_wide")
-    )
-    for asked in (other, one + other):
-        assert metrics.compare(labels, one, asked).p_value > 0.05 / 4
-    return ((one + other).argmax(axis=1) == labels).mean() - correct(FINAL, image_set).mean()
+def second_opinions():
+    """Return the least p of 08's four candidates on both sets, and the mistakes they share."""
+    least, final = 1.0, {}
+    for image_set in records.CHOOSE_ON:
+        labels, own = recorded().labels(image_set), recorded().logits(FINAL, image_set)
+        for name in ("ladder_wide", "ladder_lite2"):
+            other = recorded().logits(name, image_set)
+            for asked in (other, own + other):
+                least = min(least, metrics.compare(labels, own, asked).p_value)
+            final[name, image_set] = 100 * (
+                ((own + other).argmax(axis=1) == labels).mean() - correct(FINAL, image_set).mean()
+            )
+    return least, final
 
 
 def points(first, second, image_set):

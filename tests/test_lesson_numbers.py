@@ -255,7 +255,7 @@ def sentences_of_08():
     )
     shifted = ladder["shifted_validation"]
     least, leads = second_opinions()
-    assert 0.05 / 8 < least
+    assert least > 0.05 / 8
     assert all(0 < leads[n, "shifted_validation"] < 1 for n in ("ladder_wide", "ladder_lite2"))
     wrong = {n: ~correct(n, "shifted_validation") for n in (FINAL, "ladder_wide", "ladder_lite2")}
     twice = {n: (wrong[n] & wrong[FINAL]).sum() for n in wrong}

@@ -256,7 +256,7 @@ style.save(figure, "07_remedies", data.source, recorded.stamp)
 
 # %% [markdown]
 # **No remedy is shown to mend anything here, on either set.** That is not the same as *remedies do
-# not work*: the intervals, widened for eight questions, reach two to three points to either side, and a smaller gain could hide
+# not work*: the intervals, widened for eight questions, reach one to four points to either side, and a smaller gain could hide
 # inside. (That of logit adjustment is wider than need be: it judges the very networks that it is
 # compared with, so part of the luck of their seeds cancels.) It is what one should expect where the
 # largest class has less than three times the images of the smallest, and each has hundreds.

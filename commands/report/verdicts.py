@@ -196,9 +196,6 @@ def _spreads(records: Records) -> dict[str, str]:
         "shifted_test lowest": percent(min(values)),
         "shifted_test highest": percent(max(values)),
     }
-    for image_set in CHOOSING_SETS:
-        of_families = [records.mean(name, image_set).value for name in FAMILIES]
-        found[f"families {image_set}"] = percent(np.ptp(of_families))
     return found
 
 

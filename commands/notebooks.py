@@ -50,8 +50,8 @@ KERNEL_SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "OPENBLAS_NUM_THREADS": "1",
 }
-# Notebooks that run at once: a single one leaves half of two cores idle, three need over 4 GB.
-# Those that are stored show times, and run alone.
+# Notebooks that run at once: a single one leaves half of two cores idle, and each more needs
+# memory. Those that are stored show times, and run alone.
 AT_ONCE = 2
 # TensorFlow's and CUDA's notes when they are imported.
 NOISE = re.compile(

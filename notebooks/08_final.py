@@ -689,8 +689,8 @@ for name, experiment in others.items():
 
 # %% [markdown]
 # **An ensemble lives on disagreement**: Lite2 makes more mistakes than the third part, and fewer of them are the
-# final model's. Yet with eight views of each cell, which you will meet below, that lead is gone:
-# 93.7 % on shifted validation together, 93.6 % alone ([decision 4](../docs/decisions/0004-the-final-model.md)). Views and
+# final model's. Yet with eight views of each cell, which you will meet below, that lead is gone
+# ([decision 4](../docs/decisions/0004-the-final-model.md) has the numbers). Views and
 # partners average away the same kind of mistake, and views need no second network. So nothing of it was
 # released. The generic changes did one thing, on a set of its own: all 1,663 test photographs under *unseen*
 # operations alone, where the third part led by one point and a half:

@@ -307,18 +307,31 @@ def sentences_of_08():
 
 
 def second_opinions():
-    """Return the least p of 08's four candidates on both sets, and the mistakes they share."""
-    least, final = 1.0, {}
+    """Return the least p of 08's four candidates on both sets, and what each ensemble adds."""
+    least, leads = 1.0, {}
     for image_set in records.CHOOSE_ON:
         labels, own = recorded().labels(image_set), recorded().logits(FINAL, image_set)
         for name in ("ladder_wide", "ladder_lite2"):
             other = recorded().logits(name, image_set)
             for asked in (other, own + other):
                 least = min(least, metrics.compare(labels, own, asked).p_value)
-            final[name, image_set] = 100 * (
+            leads[name, image_set] = 100 * (
                 ((own + other).argmax(axis=1) == labels).mean() - correct(FINAL, image_set).mean()
             )
-    return least, final
+    return least, leads
+
+
+def test_decision_4_tells_what_the_ensemble_reaches():
+    text = (course.root() / "docs" / "decisions" / "0004-the-final-model.md").read_text("utf-8")
+    text, reached = " ".join(text.split()), {}
+    for image_set in ("shifted_validation", "shifted_test", "test", "second_acquisition"):
+        logits = [recorded().logits(name, image_set) for name in (FINAL, "ladder_lite2")]
+        correctly = np.add(*logits).argmax(axis=1) == recorded().labels(image_set)
+        reached[image_set] = f"{100 * correctly.mean():.1f}"
+    assert f"logits reached {reached['shifted_validation']} % on shifted validation" in text
+    found = re.search(r"the mean has ([\d.]+) \(.*?\) .*?, ([\d.]+) \(.*? and ([\d.]+) \(", text)
+    expected = [reached[name] for name in ("shifted_test", "test", "second_acquisition")]
+    assert list(found.groups()) == expected
 
 
 def points(first, second, image_set):

@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,67 +96,56 @@ class Profile:
     Attributes:
         name: "quick" (a first run, and continuous integration) or "full" (the real thing).
         train_images: most training images anything may use; None for all of them.
-        scratch: budget of a network trained from random weights.
-        deep_scratch: the same for the VGG-like network, by far the slowest to train.
-        head: budget of a head on cached features.
-        finetune: budget of a full-size fine-tuning.
-        ladder: budget of each step towards the final model.
-        longer: budget of the final model's first part, at the images' own size.
-        final: budget of its second part, at a larger size.
-        wide: budget of a third part, of the widest changes.
-        larger: budget of a larger network that is trained on its own.
-        subset: budget of each variant in a comparison, on one fixed subset of the training images.
         evaluation_images: most images in each evaluation set; None for all of them.
-        seeds: seeds of experiments that are cheap enough to repeat.
         training_minutes: no training starts another epoch after this many minutes.
+        budgets: what each kind of training may use. "scratch": a network from random weights;
+            "deep_scratch": the VGG-like one, by far the slowest of these; "head": a head on cached
+            features; "finetune": a full-size fine-tuning; "subset": each variant in a comparison,
+            on one fixed subset of the training images; "ladder": each step towards the final model;
+            "longer", "final" and "wide": the final model's three parts, at the images' own size, at
+            a larger one, and on the widest changes; "larger": a larger network on its own.
     """
 
     name: str
     train_images: int | None
-    scratch: Budget
-    deep_scratch: Budget
-    head: Budget
-    finetune: Budget
-    ladder: Budget
-    longer: Budget
-    final: Budget
-    wide: Budget
-    larger: Budget
-    subset: Budget
     evaluation_images: int | None
-    seeds: tuple[int, ...]
     training_minutes: float
+    budgets: Mapping[str, Budget]
 
 
 PROFILES = {
     "quick": Profile(
         name="quick",
         train_images=1200,
-        scratch=Budget(None, 6),
-        deep_scratch=Budget(400, 2),
-        head=Budget(None, 30),
-        finetune=Budget(None, 2),
-        **dict.fromkeys(("ladder", "longer", "final", "wide", "larger", "subset"), Budget(320, 1)),
         evaluation_images=240,
-        seeds=(0,),
         training_minutes=1.5,
+        budgets={
+            "scratch": Budget(None, 6),
+            "deep_scratch": Budget(400, 2),
+            "head": Budget(None, 30),
+            "finetune": Budget(None, 2),
+            **dict.fromkeys(
+                ("subset", "ladder", "longer", "final", "wide", "larger"), Budget(320, 1)
+            ),
+        },
     ),
     "full": Profile(
         name="full",
         train_images=None,
-        scratch=Budget(None, 1000),
-        deep_scratch=Budget(None, 15),
-        head=Budget(None, 200),
-        finetune=Budget(None, 15),
-        ladder=Budget(None, 6, minutes=30),
-        longer=Budget(None, 40, minutes=90),
-        final=Budget(None, 20, minutes=90),
-        wide=Budget(None, 10, minutes=90),
-        larger=Budget(None, 30, minutes=170),
-        subset=Budget(3000, 8),
         evaluation_images=None,
-        seeds=(0, 1, 2),
         training_minutes=60.0,
+        budgets={
+            "scratch": Budget(None, 1000),
+            "deep_scratch": Budget(None, 15),
+            "head": Budget(None, 200),
+            "finetune": Budget(None, 15),
+            "subset": Budget(3000, 8),
+            "ladder": Budget(None, 6, minutes=30),
+            "longer": Budget(None, 40, minutes=90),
+            "final": Budget(None, 20, minutes=90),
+            "wide": Budget(None, 10, minutes=90),
+            "larger": Budget(None, 30, minutes=170),
+        },
     ),
 }
 

@@ -606,7 +606,7 @@ reported = {
 }
 heading = "Three seeds of one design: alike on test, 31 % to 57 % on the second acquisition"
 style.save(
-    charts.dots(reported, heading, "accuracy in %", panels=True),
+    charts.dot_panels(reported, heading, "accuracy in %"),
     "03_seeds",
     data.source,
     recorded.stamp,

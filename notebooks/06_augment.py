@@ -388,7 +388,7 @@ heading = (
     f"Best and worst lie {spread['validation']:.1f} points apart on clean photographs, "
     f"{spread['shifted_validation']:.1f} on shifted ones"
 )
-figure = charts.dots(table, heading, "mean of the seeds, in %", panels=True)
+figure = charts.dot_panels(table, heading, "mean of the seeds, in %")
 style.save(figure, "06_families", data.source, recorded.stamp)
 
 # %% [markdown]
@@ -514,7 +514,7 @@ heading = (
     f"The fine-tuned ones lie {gaps['validation']:.1f} points apart on validation, "
     f"{gaps['shifted test']:.1f} on the shifted test"
 )
-figure = charts.dots(table, heading, "%, 95 % interval", panels=True)
+figure = charts.dot_panels(table, heading, "%, 95 % interval")
 style.save(figure, "06_clean_and_shifted", data.source, recorded.stamp)
 
 # %%

@@ -723,7 +723,7 @@ for name, title in trials.items():
 composed = recorded.mean("subset_composed", "shifted_validation").value
 level = sum(recorded.mean(n, "shifted_validation").value >= composed for n in recipes.TRIALS)
 heading = f"At equal size {level} of {len(recipes.TRIALS)} trials reach composed augmentation"
-figure = charts.dots(table, heading, "mean of the seeds in %", panels=True)
+figure = charts.dot_panels(table, heading, "mean of the seeds in %")
 style.save(figure, "08_tuning", data.source, recorded.stamp)
 
 # %%

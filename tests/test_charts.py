@@ -51,22 +51,22 @@ def test_dots_leave_a_gap_where_nothing_was_measured():
 def test_a_row_far_below_the_others_is_an_arrow_at_the_edge():
     values = (0.95, 0.94, 0.96, 0.95, 0.2)
     table = {str(k): {"clean": estimate(v), "shifted": estimate(0.5)} for k, v in enumerate(values)}
-    clean, shifted = charts.dots(table, "found", panels=True).axes
+    clean, shifted = charts.dot_panels(table, "found", "accuracy").axes
     assert clean.get_xlim()[0] > 0.9
     assert [line.get_marker() for line in clean.lines].count("<") == 1
     assert [line.get_marker() for line in shifted.lines].count("<") == 0
-    same = charts.dots(table, "found", panels=True, same_scale=True).axes
+    same = charts.dot_panels(table, "found", "accuracy", same_scale=True).axes
     assert same[0].get_xlim() == same[1].get_xlim()
     assert same[0].get_xlim()[0] < 0.2
     table["4"] = {"clean": estimate(0.9), "shifted": estimate(0.5)}
-    clean = charts.dots(table, "found", panels=True).axes[0]
+    clean = charts.dot_panels(table, "found", "accuracy").axes[0]
     assert clean.get_xlim()[0] < 0.9
     assert [line.get_marker() for line in clean.lines].count("<") == 0
 
 
 def test_quoted_numbers_are_open_diamonds_in_their_row():
     table = {name: {"clean": estimate(0.9), "shifted": estimate(0.6)} for name in ("a", "b")}
-    axis = charts.dots(table, "found", panels=True, quoted={"b": {"shifted": 0.77}}).axes[1]
+    axis = charts.dot_panels(table, "found", "accuracy", quoted={"b": {"shifted": 0.77}}).axes[1]
     (diamonds,) = (line for line in axis.lines if line.get_marker() == "D")
     assert (list(diamonds.get_xdata()), list(diamonds.get_ydata())) == ([0.77], [1])
 

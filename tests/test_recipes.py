@@ -5,9 +5,11 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import pytest
+
 from helpers import course
 from helpers.training import recipes
-from helpers.training.experiment import identity
+from helpers.training.experiment import budget, identity
 
 CATALOGUE = recipes.catalogue()
 
@@ -32,6 +34,14 @@ def test_titles_are_of_trainings_that_there_are():
     for titles in (*groups, recipes.MODELS, recipes.FINE_TUNED):
         assert set(titles) <= set(CATALOGUE)
     assert set(recipes.SUBSET_OF_NETWORK.values()) <= set(CATALOGUE)
+
+
+def test_every_profile_has_every_budget_and_names_them_where_one_is_unknown():
+    for profile in course.PROFILES.values():
+        assert {e.budget for e in CATALOGUE.values()} == set(profile.budgets)
+        unknown = CATALOGUE["fine_tuned"].variant("mine", budget="finetun")
+        with pytest.raises(course.CourseError, match=r"'finetun'.*choose from scratch, .*finetune"):
+            budget(unknown, profile)
 
 
 def test_the_catalogue_needs_no_tensorflow():

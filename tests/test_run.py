@@ -26,9 +26,7 @@ def data():
     profile = dataclasses.replace(
         course.PROFILES["quick"],
         name="test",
-        scratch=TINY,
-        head=TINY,
-        subset=TINY,
+        budgets=dict.fromkeys(("scratch", "head", "subset"), TINY),
         training_minutes=60,
     )
     sets = {"train": images, "validation": few, "test": few}

@@ -49,8 +49,9 @@ def _clean_and_shifted(records: Records) -> tuple[Figure, str]:
     alt = (
         "On validation the fine-tuned networks lie within {} points, on the shifted test within {}"
     )
-    options = {"panels": True, "same_scale": True, "quoted": reported, "width": PAGE}
-    return charts.dots(rows, "", "accuracy, %", **options), alt.format(*spreads)
+    figure = charts.dot_panels(rows, "", "accuracy, %", same_scale=True, quoted=reported)
+    figure.set_figwidth(PAGE)
+    return figure, alt.format(*spreads)
 
 
 def _confusions(records: Records) -> tuple[Figure, str]:
@@ -74,7 +75,9 @@ def _families(records: Records) -> tuple[Figure, str]:
     }
     best = max(rows, key=lambda title: rows[title]["shifted"].value)
     alt = f"Most accurate on shifted validation: {best} ({percent(rows[best]['shifted'].value)} %)"
-    return charts.dots(rows, "", "accuracy, %", panels=True, width=COLUMN), alt
+    figure = charts.dot_panels(rows, "", "accuracy, %")
+    figure.set_figwidth(COLUMN)
+    return figure, alt
 
 
 def _ablation(records: Records) -> tuple[Figure, str]:
@@ -86,7 +89,9 @@ def _ablation(records: Records) -> tuple[Figure, str]:
     }
     first, *_, last = (percent(row["shifted test"].value) for row in rows.values())
     alt = f"From {first} to {last} % on the shifted test, step by step"
-    return charts.dots(rows, "", "accuracy, %", panels=True, width=PAGE), alt
+    figure = charts.dot_panels(rows, "", "accuracy, %")
+    figure.set_figwidth(PAGE)
+    return figure, alt
 
 
 def _reliability(records: Records) -> tuple[Figure, str]:

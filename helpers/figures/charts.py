@@ -24,59 +24,86 @@ def dots(
     table: Mapping[str, Mapping[str, Estimate | None]],
     heading: str,
     axis_label: str = "accuracy in %, with 95 % interval",
-    *,
-    panels: bool = False,
-    same_scale: bool = False,
-    quoted: Mapping[str, Mapping[str, float]] | None = None,
-    width: float = 8.0,
 ) -> Figure:
     """Show estimates (0-1) as dots with their intervals and values, a row for each key.
 
     Args:
         table: {row: {series: estimate, or None where nothing was measured}}; all rows have the
-            series of the first, at most four, such as image sets or models.
+            series of the first, at most four, such as image sets or models: a colour each.
         heading: what was found.
         axis_label: what the values are, and what the intervals.
-        panels: give each series a panel of its own instead of a colour in one.
-        same_scale: of panels, one scale for all, so that distances can be compared across them;
-            otherwise a row far below the others is an arrow at its panel's edge.
-        quoted: numbers (0-1) published elsewhere, drawn as open diamonds.
-        width: of the figure in inches.
     """
     series = list(next(iter(table.values())))
-    count = len(series) if panels else 1
-    line = 1.75 if panels else max(1.75, 1.25 * len(series))
-    points = plt.rcParams["font.size"]
-    size = (width, line * points / 72 * len(table) + 7 * points / 72)
-    figure, axes = plt.subplots(1, count, figsize=size, sharey=True, sharex=same_scale)
-    axes = np.atleast_1d(axes)
+    figure, (axis,) = _row_axes(table, 1, max(1.75, 1.25 * len(series)))
     for index, name in enumerate(series):
-        axis = axes[index % count]
-        offset = 0 if panels else 0.8 / len(series) * (index - (len(series) - 1) / 2)
+        offset = 0.8 / len(series) * (index - (len(series) - 1) / 2)
+        _series(axis, [row[name] for row in table.values()], offset, _style(index, name))
+    if len(series) > 1:
+        figure.legend(loc="outside lower left", ncols=len(series))
+    _finish_rows(figure, table, axis_label, ticks=8)
+    figure.suptitle(heading)
+    return figure
+
+
+def dot_panels(
+    table: Mapping[str, Mapping[str, Estimate | None]],
+    heading: str,
+    axis_label: str,
+    *,
+    same_scale: bool = False,
+    quoted: Mapping[str, Mapping[str, float]] | None = None,
+) -> Figure:
+    """Show the same as `dots`, each series in a panel of its own.
+
+    Args:
+        table, heading, axis_label: see `dots`.
+        same_scale: one scale for all panels, so that distances can be compared across them;
+            otherwise a row far below the others is an arrow at its panel's edge.
+        quoted: numbers (0-1) published elsewhere, by row and series: open diamonds.
+    """
+    series = list(next(iter(table.values())))
+    figure, axes = _row_axes(table, len(series), 1.75, sharex=same_scale)
+    for index, (axis, name) in enumerate(zip(axes, series, strict=True)):
         estimates = [row[name] for row in table.values()]
-        label = str(name).replace("_", " ")
-        style = {"color": PALETTE[index], "marker": MARKERS[index], "label": label}
-        _series(axis, estimates, offset, style)
-        diamonds = {place: (quoted or {}).get(row, {}).get(name) for place, row in enumerate(table)}
-        diamonds = {place: value for place, value in diamonds.items() if value is not None}
-        style = {"color": "0.25", "marker": "D", "fillstyle": "none", "ls": "", "ms": 4}
-        axis.plot(list(diamonds.values()), list(diamonds), **style)
-        if panels:
-            axis.set_title(label)
-            if not same_scale:
-                _leave_out_far_rows(axis, estimates, PALETTE[index])
-    for axis in axes:
+        style = _style(index, name)
+        _series(axis, estimates, 0, style)
+        if not same_scale:
+            _leave_out_far_rows(axis, estimates, style["color"])
+        elsewhere = [(quoted or {}).get(row, {}).get(name) for row in table]
+        diamonds = [(value, place) for place, value in enumerate(elsewhere) if value is not None]
+        if diamonds:
+            look = {"color": "0.25", "marker": "D", "fillstyle": "none", "ls": "", "ms": 4}
+            axis.plot(*zip(*diamonds, strict=True), **look)
+        axis.set_title(style["label"])
+    _finish_rows(figure, table, axis_label, ticks=4)
+    figure.suptitle(heading)
+    return figure
+
+
+def _row_axes(
+    table: Mapping, panels: int, line: float, sharex: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure whose height gives each row of the table `line` lines of text."""
+    points = plt.rcParams["font.size"]
+    size = (8.0, (line * len(table) + 7) * points / 72)
+    figure, axes = plt.subplots(1, panels, figsize=size, sharey=True, sharex=sharex, squeeze=False)
+    return figure, list(axes[0])
+
+
+def _style(index: int, name: str) -> dict:
+    label = str(name).replace("_", " ")
+    return {"color": PALETTE[index], "marker": MARKERS[index], "label": label}
+
+
+def _finish_rows(figure: Figure, table: Mapping, axis_label: str, ticks: int) -> None:
+    for axis in figure.axes:
         axis.set(ylim=(len(table) - 0.5, -0.5), xlabel=axis_label)
         axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
-        axis.locator_params(axis="x", nbins=4 if panels else 8, steps=[1, 2, 5, 10])
+        axis.locator_params(axis="x", nbins=ticks, steps=[1, 2, 5, 10])
         axis.grid(axis="y", visible=False)
         axis.tick_params(length=0)
         axis.spines[["top", "right", "left"]].set_visible(False)
-    axes[0].set_yticks(range(len(table)), [str(row).replace("_", " ") for row in table])
-    if len(series) > 1 and not panels:
-        figure.legend(loc="outside lower left", ncols=len(series))
-    figure.suptitle(heading)
-    return figure
+    figure.axes[0].set_yticks(range(len(table)), [str(row).replace("_", " ") for row in table])
 
 
 def _series(axis: Axes, estimates: Sequence[Estimate | None], offset: float, style: dict) -> None:

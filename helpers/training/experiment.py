@@ -7,7 +7,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 
-from helpers.course import Budget, Profile
+from helpers.course import Budget, CourseError, Profile
 from helpers.data.photographs import IMAGE_SIZE
 from helpers.data.sets import CourseData
 from helpers.evaluation import records
@@ -26,9 +26,7 @@ class Experiment:
     Attributes:
         name: snake_case, unique within the course; the key of its records.
         network: "small_cnn", "vgg_like" or the name of a backbone in `backbones.BACKBONES`.
-        budget: which of the profile's budgets caps images and epochs: "scratch", "deep_scratch",
-            "head", "finetune", "subset", "ladder", "longer", "final",
-            "wide" or "larger".
+        budget: which of the profile's `budgets` caps images and epochs.
         freeze: for a backbone, "all" (only the head is trained, on pooled features), an int (that
             many first layers), the name of the last frozen block, or None (nothing is frozen).
         freeze_batch_norm: keep batch normalisation in inference mode while fine-tuning.
@@ -121,9 +119,18 @@ def budget(experiment: Experiment, profile: Profile) -> Budget:
     """Return the caps of an experiment under a profile, its minutes a number.
 
     A head alone may train for as many epochs as any head, on the images of its own budget.
+
+    Raises:
+        CourseError: if the profile has no budget of that name.
     """
-    named: Budget = getattr(profile, experiment.budget)
-    epochs = profile.head.max_epochs if experiment.head_only else named.max_epochs
+    budgets = profile.budgets
+    if experiment.budget not in budgets:
+        raise CourseError(
+            f"{experiment.name} asks for the budget {experiment.budget!r}, which is none of the "
+            f"{profile.name} profile: choose from {', '.join(budgets)}."
+        )
+    named = budgets[experiment.budget]
+    epochs = budgets["head"].max_epochs if experiment.head_only else named.max_epochs
     return Budget(named.train_images, epochs, named.minutes or profile.training_minutes)
 
 

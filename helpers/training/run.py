@@ -27,8 +27,16 @@ from helpers.training.experiment import CACHE_VERSION, Experiment, budget, ident
 
 FROM_SCRATCH = {"small_cnn": networks.small_cnn, "vgg_like": networks.vgg_like}
 
+
+def _rand_augmented(
+    images: np.ndarray, labels: np.ndarray, seed: int, **options: float
+) -> tuple[np.ndarray, np.ndarray]:
+    return augment.rand_augment_copies(images, seed=seed, **options), labels
+
+
+# What changes images uint8 (N, H, W, 3) and their labels before training, by the experiment's seed.
 OFFLINE = {
-    "rand_augment": augment.rand_augment_copies,
+    "rand_augment": _rand_augmented,
     "balance_with_generator": augment.balance_with_generator,
     "balance_with_layers": augment.balance_with_layers,
 }
@@ -311,7 +319,8 @@ def _plan(experiment: Experiment, data: CourseData) -> _Plan:
     """Resolve a training of a whole network, on images."""
     train = data.train_subset(budget(experiment, data.profile).train_images)
     if experiment.offline:
-        train = _changed_offline(experiment, train)
+        change, options = OFFLINE[experiment.offline], experiment.offline_options
+        train = ImageSet(*change(train.images, train.labels, experiment.seed, **options))
     is_augmented = experiment.augmentation != "none"
     return _Plan(
         model=_first_network(experiment, data),
@@ -335,14 +344,6 @@ def _head_plan(experiment: Experiment, data: CourseData) -> _Plan:
         validation=ImageSet(of("validation"), data["validation"].labels),
         inputs=of,
     )
-
-
-def _changed_offline(experiment: Experiment, train: ImageSet) -> ImageSet:
-    make, seed = OFFLINE[experiment.offline], experiment.seed
-    if experiment.offline == "rand_augment":
-        images = make(train.images, seed=seed, **experiment.offline_options)
-        return ImageSet(images, train.labels)
-    return ImageSet(*make(train.images, train.labels, seed=seed))
 
 
 def _first_network(experiment: Experiment, data: CourseData) -> keras.Model:

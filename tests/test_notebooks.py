@@ -26,6 +26,7 @@ NAMES = [
     "06_augment",
     "07_imbalance",
     "08_final",
+    "09_use",
 ]
 EVERY = pytest.mark.parametrize("path", notebooks.sources(), ids=lambda path: path.stem)
 

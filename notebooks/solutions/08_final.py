@@ -20,7 +20,6 @@
 # %%
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
 
 from exercises import check
 from helpers.changes import shifts
@@ -90,33 +89,13 @@ print(accuracy.head(5).round(3).to_string())
 check("08.4", answer, recorded=recorded)
 
 # %% [markdown]
-# **Exercise 08.5** (15 minutes). Averaging probabilities is one way to join eight views; averaging logits is
-# another. Hand in two views of one image with three classes, logits of shape (2, 3), for which the two ways
-# give different classes.
+# **Exercise 08.5** (open, 45 minutes). Beat the small network of the live part, the one with label smoothing, on
+# *shifted validation*: with a remedy of your own, on the same images, in the same number of epochs.
 #
-# The first view is almost certain of class 0, the second wavers between 1 and 2. By probabilities the sure view
-# wins. By logits class 1 wins, which both views hold for possible.
+# This one is open. Three seeds of ours reached 35, 39 and 34 % on 240 shifted photographs, so the way up is long; with
+# 640 images in batches of 32, six epochs are 120 steps, and smaller batches give more of them. What the check asks of
+# the two lists, with invented numbers for yours: a mean gain that is larger than what seeds alone make.
 
 # %%
-answer = np.array([[9.0, 5.0, 0.0], [0.0, 5.0, 5.2]])
-print("mean logits:       ", answer.mean(axis=0).round(2))
-print("mean probabilities:", softmax(answer, axis=1).mean(axis=0).round(2))
-check("08.5", answer)
-
-# %% [markdown]
-# **Exercise 08.6** (open, from an hour to a weekend). Train a network of your own, pack it, and have it scored.
-# The goal is to beat the homework's final network as we rebuilt it, on our shifted test. Hand in the text that
-# `make score` prints.
-#
-# There are many solutions, and each takes its training. To show what is handed in, below is the beginning of
-# what `make score` printed for the course's own model, with one view per cell; yours takes its place.
-
-# %%
-answer = """\
-Scored on photographs (mirror), profile full, in 229 seconds.
-
-clean test          98.7% (95 % interval 98.0% to 99.1%, n = 1,663)
-shifted test        91.5% (95 % interval 90.0% to 92.7%, n = 1,663)
-second acquisition  98.5% (95 % interval 96.8% to 99.3%, n = 408)
-"""
-check("08.6", answer, goal=recorded.estimate("fine_tuned_rand_augment", "shifted_test").value)
+yours, ours = [0.46, 0.49, 0.47], [0.35, 0.39, 0.34]
+check("08.5", (yours, ours))

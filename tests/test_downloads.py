@@ -293,7 +293,7 @@ def test_a_length_that_is_none_is_not_believed(server, folder, length):
 
 
 def test_an_endless_answer_is_ended(server, folder, monkeypatch):
-    monkeypatch.setattr(downloads, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(downloads, "MAX_DOWNLOAD_BYTES", 100_000)
     with pytest.raises(CourseError, match="sends more than"):
         download(f"{server.url}/cells.npz", folder / "cells.npz")
     assert files_in(folder) == []

@@ -74,6 +74,24 @@ def test_probes_on_more_and_more_images():
         refused("04.2", answer, words, **given)
 
 
+def test_what_is_right_is_computed_once_for_the_same_data():
+    features = RNG.normal(size=(400, 3))
+    labels = (features[:, 0] > 0).astype(int)
+    fits = []
+
+    def probe(some, labels):
+        fits.append(len(some))
+        return Nearest(some, labels)
+
+    given = {"probe": probe, "features": features, "labels": labels}
+    given |= {"judge_features": features[:200], "judge": Images(labels=labels[:200])}
+    for _ in range(2):
+        assert verdict("04.2", [0.0] * 4, **given)
+    assert fits == [50, 100, 200, 400]
+    assert verdict("04.2", [0.0] * 4, **(given | {"features": features + 1}))
+    assert len(fits) == 8
+
+
 def test_features_of_the_middle():
     maps = Backbone().predict(IMAGES)
     given = {"early": Backbone(), "judge": JUDGE}

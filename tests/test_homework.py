@@ -1,13 +1,14 @@
 """The contaminated set is laid out as the homework's was."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helpers.course import CourseError
 from helpers.data import cleaning, homework
-from helpers.data.photographs import CLASS_NAMES, Photographs, Source
+from helpers.data.photographs import CHUNK, CLASS_NAMES, Photographs, Source, chunks, taken
 
 needs_mirror = pytest.mark.skipif(
     not os.environ.get("BLOODCELLS_MIRROR"), reason="needs a mirror's photographs"
@@ -29,9 +30,41 @@ def mirror_photographs():
         return load_photographs()
 
 
+def planted_into(given, *how):
+    return homework.plant(given.images, given.labels, np.arange(len(given)), *how)
+
+
+def test_a_memory_mapped_file_is_read_whole_and_given_back(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (CHUNK + 9, 96, 96, 3), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    order = np.random.default_rng(1).permutation(len(images))[: CHUNK + 2]
+    np.testing.assert_array_equal(taken(mapped, order), images[order])
+    places, parts = zip(*chunks(mapped), strict=True)
+    assert [place.stop for place in places] == [CHUNK, CHUNK + 9]
+    np.testing.assert_array_equal(np.concatenate([part.copy() for part in parts]), images)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux tells what is held")
+def test_what_was_read_of_a_memory_mapped_file_is_not_held(tmp_path):
+    path = tmp_path / "images.npy"
+    np.save(path, np.ones((2 * CHUNK, 96, 96, 3), np.uint8))
+    mapped = np.load(path, mmap_mode="r")
+
+    def held():
+        _, _, after = Path("/proc/self/smaps").read_text().partition(str(path))
+        return int(after.partition("\nRss:")[2].split()[0]) / 1024
+
+    assert mapped[::100].sum()
+    assert held() > 0
+    hashes = cleaning.image_hashes(mapped)
+    assert held() < 1
+    assert len(np.unique(hashes)) == 1
+
+
 def test_first_picture_stands_under_every_label_in_order_and_second_under_5():
     originals = photographs(np.arange(8).repeat(3))
-    images, labels, planted = homework.plant(originals.images, originals.labels, 8, "identical", 4)
+    images, labels, planted = planted_into(originals, 8, "identical", 4)
     np.testing.assert_array_equal(images[:24], originals.images)
     np.testing.assert_array_equal(labels[24:], [*np.arange(8).repeat(4), 5, 5, 5, 5])
     assert list(np.flatnonzero(planted)) == list(range(24, 60))
@@ -42,13 +75,13 @@ def test_first_picture_stands_under_every_label_in_order_and_second_under_5():
 
 def test_second_picture_takes_the_last_of_few_classes():
     originals = photographs([0, 1, 2])
-    _, labels, _ = homework.plant(originals.images, originals.labels, 3, "identical", 2)
+    _, labels, _ = planted_into(originals, 3, "identical", 2)
     assert list(labels[3:]) == [0, 0, 1, 1, 2, 2, 2, 2]
 
 
 def test_new_backgrounds_defeat_exact_hashing_and_leave_the_centre():
     originals = photographs(np.arange(8).repeat(3))
-    images, _, planted = homework.plant(originals.images, originals.labels, 8, "backgrounds", 20)
+    images, _, planted = planted_into(originals, 8, "backgrounds", 20)
     copies = images[planted]
     assert len(np.unique(cleaning.image_hashes(copies))) == len(copies) == 180
     centres = cleaning.image_hashes(copies[:, 32:64, 32:64])

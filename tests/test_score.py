@@ -328,7 +328,7 @@ def test_archives_that_are_refused(tmp_path, members, expected):
 
 
 def test_more_than_two_gigabytes_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "MAX_BYTES", 100)
+    monkeypatch.setattr(reading, "MAX_SUBMISSION_BYTES", 100)
     with pytest.raises(CourseError, match=r"would unpack to 0\.0 GB"):
         run(submission(tmp_path, READS_PIXEL))
 

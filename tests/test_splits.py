@@ -105,7 +105,9 @@ def test_a_background_that_tells_a_class_is_no_acquisition():
 
 def test_the_homeworks_own_file_loses_its_planted_pictures_and_a_test_set():
     clean = photographs((100, 100, 100))
-    images, labels, planted = homework.plant(clean.images, clean.labels, 3, "backgrounds", 30)
+    images, labels, planted = homework.plant(
+        clean.images, clean.labels, np.arange(len(clean)), 3, "backgrounds", 30
+    )
     given = Photographs(images, labels, NAMES, Source("homework", "", True, "cd" * 32))
     roles = names(assign_roles(given))
     np.testing.assert_array_equal(roles == "dropped", planted)
@@ -236,7 +238,7 @@ def test_near_copies_that_cross_the_split_are_told(data_folder, capsys):
     images[test[0]] = recompressed(images[train[0]])
     images[test[1]] = np.rot90(images[train[1]])
     images[test[2]] = recompressed(np.ascontiguousarray(images[train[2]][:, ::-1]))
-    found = splits.near_copies(given, roles)
+    found = splits.training_copies(given, roles)
     assert list(found["test"]) == list(test[:3])
     assert sum(map(len, found.values())) == 3
     load_roles(given)

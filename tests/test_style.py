@@ -35,13 +35,16 @@ def side_on_screen(figure):
     return np.abs(np.diff(corners, axis=0)).ravel()
 
 
-@pytest.mark.parametrize("columns", [4, 8])
+@pytest.mark.parametrize("columns", [2, 3, 4, 5, 8, 10])
 def test_a_sheet_shows_each_image_at_its_own_pixels_or_more(columns):
     titles = ["immature\ngranulocytes"] * len(CELLS)
     heading = "A heading that is long enough to be broken into two lines, or three of them"
     figure = style.contact_sheet(CELLS, titles, columns, heading)
     style.wrap_titles(figure)
-    assert side_on_screen(figure).min() >= 96
+    side = side_on_screen(figure).min()
+    assert side >= (96 if columns > 4 else 130)
+    assert all(text.get_fontsize() == 8 for text in figure.axes[0].texts)
+    assert figure.get_figwidth() * figure.dpi <= max(600, 105 * columns)
     assert len(figure.axes[0].images) == len(CELLS)
     assert len(figure.axes) == 1
 
@@ -117,11 +120,23 @@ def test_a_notebook_keeps_a_photograph_s_colours_and_saves_on_a_chart_s(monkeypa
 
 
 def test_long_names_beside_each_other_do_not_overlap():
-    names = ["immature granulocytes\nimmature granulocytes\ncorrect, 100%"] * 4
-    figure = style.contact_sheet(CELLS[:4], names, 4, "")
+    names = ["immature granulocytes\nImmature_granulocytes_of_mine\ncorrect, 100%"] * 8
+    figure = style.contact_sheet(CELLS[:8], names, 8, "")
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_arrows_end_where_they_should_in_the_image_s_own_pixels():
+    images = np.full((3, 96, 96, 3), 255, np.uint8)
+    images[1, 60:66, 20:26] = 0
+    figure = style.contact_sheet(images, ["a", "b", "c"], 3, "found")
+    style.point_at(figure, 1, [("a square", (50, 10), (23, 63), (80, 80))])
+    axis = figure.axes[0]
+    tips = [text.xy for text in axis.texts if hasattr(text, "xy")]
+    left, right, bottom, top = axis.images[1].get_extent()
+    found = [(96 * (x - left) / (right - left), 96 * (y - top) / (bottom - top)) for x, y in tips]
+    assert np.allclose(found, [(23, 63), (80, 80)])
 
 
 @pytest.mark.parametrize(("profile", "endings"), [("quick", [".png"]), ("full", [".pdf", ".png"])])

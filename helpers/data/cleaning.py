@@ -15,8 +15,7 @@ from sklearn.cluster import DBSCAN
 from sklearn.neighbors import NearestNeighbors
 
 from helpers.changes.shifts import LUMA
-
-CHUNK = 512
+from helpers.data.photographs import CHUNK, chunks
 
 # The centre that two copies share when only their backgrounds differ.
 CENTRE = 32
@@ -39,24 +38,23 @@ def thumbnails(images: np.ndarray, side: int) -> np.ndarray:
     """Return each image shrunk to side x side, every pixel the mean of the block it replaces.
 
     Args:
-        images: uint8 (N, H, W, 3), H and W multiples of side; read in chunks, so it may be
+        images: uint8 (N, H, W, C), H and W multiples of side; read in chunks, so it may be
             memory-mapped.
         side: pixels along each edge of the result.
 
     Returns:
-        float32 (N, side, side, 3), 0-255.
+        float32 (N, side, side, C), 0-255.
 
     Raises:
         ValueError: if side does not divide the height and the width.
     """
-    count, height, width = images.shape[:3]
+    count, height, width, channels = images.shape
     if height % side or width % side:
         raise ValueError(f"side {side} does not divide images of {height} x {width} pixels")
-    small = np.empty((count, side, side, 3), np.float32)
-    blocks = (-1, side, height // side, side, width // side, 3)
-    for start in range(0, count, CHUNK):
-        chunk = images[start : start + CHUNK].reshape(blocks)
-        small[start : start + CHUNK] = chunk.mean(axis=(2, 4), dtype=np.float32)
+    small = np.empty((count, side, side, channels), np.float32)
+    blocks = (-1, side, height // side, side, width // side, channels)
+    for place, chunk in chunks(images):
+        small[place] = chunk.reshape(blocks).mean(axis=(2, 4), dtype=np.float32)
     return small
 
 
@@ -73,7 +71,8 @@ def image_hashes(images: np.ndarray) -> np.ndarray:
     """Return a hash of each image's bytes, uint64 (N,): equal images have equal hashes."""
     digests = b"".join(
         hashlib.sha1(np.ascontiguousarray(image).data, usedforsecurity=False).digest()[:8]
-        for image in images
+        for _, chunk in chunks(images)
+        for image in chunk
     )
     return np.frombuffer(digests, "<u8").astype(np.uint64)
 
@@ -151,25 +150,20 @@ def _hashes_of_grey(grey: np.ndarray) -> np.ndarray:
     return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
-def near_duplicates(hashes: np.ndarray, max_distance: int = MAX_DISTANCE) -> np.ndarray:
-    """Return all pairs of rows whose hashes differ in at most `max_distance` bits.
-
-    Every pair is compared, a chunk of rows at a time.
+def similar_hashes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return where two sets of perceptual hashes differ in at most MAX_DISTANCE bits.
 
     Args:
-        hashes: uint64 (N,).
-        max_distance: most differing bits, 0-64.
+        first, second: uint64 (N,) and (M,), every one compared with every other.
 
     Returns:
-        int64 (M, 2), the smaller row first.
+        int64 (K, 2): the row in the first set and the row in the second, ascending.
     """
     pairs = [np.empty((0, 2), np.int64)]
-    for start in range(0, len(hashes), CHUNK):
-        chunk = hashes[start : start + CHUNK]
-        distance = np.bitwise_count(chunk[:, None] ^ hashes[None, start:])
-        row, other = np.nonzero(distance <= max_distance)
-        later = other > row
-        pairs.append(np.stack([row[later], other[later]], axis=1) + start)
+    for start in range(0, len(first), CHUNK):
+        distance = np.bitwise_count(first[start : start + CHUNK, None] ^ second[None])
+        row, other = np.nonzero(distance <= MAX_DISTANCE)
+        pairs.append(np.stack([start + row, other], axis=1))
     return np.concatenate(pairs)
 
 
@@ -215,7 +209,7 @@ def alike_pairs(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     hashes = _hashes_of_grey(grey)
     kind_of: dict[tuple[int, int], str] = {}
     for kind, seen in _orientations(grey):
-        for row, other in _similar_hashes(hashes, _hashes_of_grey(seen)):
+        for row, other in similar_hashes(hashes, _hashes_of_grey(seen)).tolist():
             if row < other and np.square(grey[row] - seen[other]).mean() < MAX_DIFFERENCE**2:
                 kind_of.setdefault((row, other), kind)
     for row, other in moved_pairs(thumbnails(images, 48) @ LUMA):
@@ -270,14 +264,6 @@ def _orientations(images: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield "turned" if turns or mirrored else "near", np.rot90(seen, turns, axes=(1, 2))
 
 
-def _similar_hashes(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield the row in each of two sets of hashes wherever they differ in few bits."""
-    for start in range(0, len(first), CHUNK):
-        distance = np.bitwise_count(first[start : start + CHUNK, None] ^ second[None])
-        for row, other in np.argwhere(distance <= MAX_DISTANCE).tolist():
-            yield start + row, other
-
-
 def connected_groups(pairs: np.ndarray, count: int) -> np.ndarray:
     """Return group numbers, int64 (count,): rows joined by a chain of pairs share a number.
 
@@ -298,7 +284,7 @@ def planted_groups(images: np.ndarray) -> np.ndarray:
     al., KDD 1996).
     """
     distinct, hash_of_row = np.unique(perceptual_hashes(images, CENTRE), return_inverse=True)
-    similar = connected_groups(near_duplicates(distinct), len(distinct))[hash_of_row]
+    similar = connected_groups(similar_hashes(distinct, distinct), len(distinct))[hash_of_row]
     candidates = np.flatnonzero(_group_sizes(similar) >= SMALLEST_PLANTED_GROUP)
     groups = np.full(len(images), -1, np.int64)
     if len(candidates):
@@ -327,13 +313,11 @@ def background_colour(images: np.ndarray) -> np.ndarray:
     in_border[BORDER:-BORDER, BORDER:-BORDER] = False
     brightest = in_border.sum() // 10
     colours = np.empty((len(images), 3), np.float32)
-    for start in range(0, len(images), CHUNK):
-        pixels = images[start : start + CHUNK][:, in_border]
+    for place, chunk in chunks(images):
+        pixels = chunk[:, in_border]
         brightness = pixels.sum(axis=2, dtype=np.int16)
         chosen = np.argpartition(brightness, -brightest, axis=1)[:, -brightest:, None]
-        colours[start : start + CHUNK] = np.median(
-            np.take_along_axis(pixels, chosen, axis=1), axis=1
-        )
+        colours[place] = np.median(np.take_along_axis(pixels, chosen, axis=1), axis=1)
     return colours
 
 

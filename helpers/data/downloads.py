@@ -25,7 +25,7 @@ CONNECT_SECONDS = 5
 READ_SECONDS = 30
 CHUNK_BYTES = 1 << 16
 # The largest file that the course names has 1.5 GiB; a list of checksums has a few lines.
-MAX_BYTES = 4 * 2**30
+MAX_DOWNLOAD_BYTES = 4 * 2**30
 MAX_LIST_BYTES = 2**20
 
 SUMS = "SHA256SUMS"
@@ -50,9 +50,9 @@ def download(url: str, path: Path, *, md5: str | None = None, sha256: str | None
 
     Raises:
         CourseError: if the host cannot be reached (noticed within about 10 seconds), answers with
-            an error or a web page, sends more than MAX_BYTES, or breaks off; if the file is not
-            what its digest says (the download is discarded, an earlier file at `path` stays); if it
-            cannot be written.
+            an error or a web page, sends more than MAX_DOWNLOAD_BYTES, or breaks off; if the file
+            is not what its digest says (the download is discarded, an earlier file at `path`
+            stays); if it cannot be written.
     """
     path = Path(path)
     known = f"sha256:{sha256}" if sha256 else f"md5:{md5}" if md5 else None
@@ -241,18 +241,18 @@ def _store(response: requests.Response, part: Path | None, folder: Path) -> None
         size = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
         with part.open("ab") as file, progress_bar(total=total, desc=name, **size) as bar:
             bar.update(got := file.tell())
-            while chunk and got <= MAX_BYTES:
+            while chunk and got <= MAX_DOWNLOAD_BYTES:
                 got += file.write(chunk)
                 bar.update(len(chunk))
                 chunk = next(chunks, b"")
         is_whole = total is None or got >= total
     except requests.RequestException:
         is_whole = False
-    if got > MAX_BYTES:
+    if got > MAX_DOWNLOAD_BYTES:
         part.unlink()
         raise CourseError(
-            f"{host} sends more than {MAX_BYTES >> 30} GiB as {name}, which is none of the "
-            "course's files: check the address."
+            f"{host} sends more than {MAX_DOWNLOAD_BYTES >> 30} GiB as {name}, which is none of "
+            "the course's files: check the address."
         )
     if not is_whole:
         of = f" of {total / 2**20:.1f}" if total is not None else ""

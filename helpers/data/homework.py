@@ -12,7 +12,7 @@ from scipy.ndimage import zoom
 
 from helpers.course import CourseError
 from helpers.data import cleaning
-from helpers.data.photographs import CLASS_NAMES, IMAGE_SIZE, Photographs, Source
+from helpers.data.photographs import CLASS_NAMES, IMAGE_SIZE, Photographs, Source, chunks
 
 # Of the homework's 11,959 photographs, in the order of CLASS_NAMES.
 CLASS_COUNTS = np.array([852, 2181, 1085, 2026, 849, 993, 2330, 1643])
@@ -75,8 +75,9 @@ def homework_set(
         return HomeworkSet(images, labels, None, index, photographs.class_names, photographs.source)
     rows = choose_homework_rows(photographs, seed)
     images, labels, planted = plant(
-        photographs.images[rows],
-        photographs.labels[rows],
+        photographs.images,
+        photographs.labels,
+        rows,
         class_count=len(photographs.class_names),
         variant=variant,
         copies_per_label=max(1, round(COPIES_PER_LABEL * len(rows) / CLASS_COUNTS.sum())),
@@ -115,6 +116,7 @@ def choose_homework_rows(
 def plant(
     images: np.ndarray,
     labels: np.ndarray,
+    rows: np.ndarray,
     class_count: int,
     variant: str,
     copies_per_label: int,
@@ -128,13 +130,14 @@ def plant(
     Args:
         images: uint8 (N, 96, 96, 3).
         labels: int64 (N,).
+        rows: int (M,), which of them make the set, in this order.
         class_count: number of classes.
         variant: "identical" or "backgrounds".
         copies_per_label: copies of the first picture under each label, and of the second.
         seed: chooses the cells under the pictures and draws the backgrounds.
 
     Returns:
-        images, labels and bool (M,), True for the planted rows.
+        images, labels and a bool for each, True for the planted ones.
 
     Raises:
         CourseError: if there is no such variant, or no image.
@@ -142,23 +145,28 @@ def plant(
     if variant not in VARIANTS:
         named = " or ".join(map(repr, VARIANTS))
         raise CourseError(f"There is no variant {variant!r} of the homework set: choose {named}.")
-    if len(images) == 0:
+    if len(rows) == 0:
         raise CourseError(
             "These are too few for a homework set: give each class at least 10 different images."
         )
     rng = np.random.default_rng(seed)
-    cells = images[rng.choice(len(images), size=2, replace=len(images) < 2)]
-    pictures = [joke_picture(which, cell) for which, cell in zip(JOKES, cells, strict=True)]
     copies = np.repeat([0, 1], [copies_per_label * class_count, copies_per_label])
-    appended = np.stack(pictures)[copies]
+    # Filled in place: a set takes 380 MB, and a concatenation would take them twice.
+    everything = np.empty((len(rows) + len(copies), *images.shape[1:]), np.uint8)
+    kept, appended = np.split(everything, [len(rows)])
+    for place, chunk in chunks(images, rows):
+        kept[place] = chunk
+    cells = kept[rng.choice(len(kept), size=2, replace=len(kept) < 2)]
+    pictures = [joke_picture(which, cell) for which, cell in zip(JOKES, cells, strict=True)]
+    appended[:] = np.stack(pictures)[copies]
     if variant == "backgrounds":
-        appended = _on_new_backgrounds(appended, images, rng)
+        appended[:] = _on_new_backgrounds(appended, kept, rng)
     second_label = min(LABEL_OF_SECOND_PICTURE, class_count - 1)
     appended_labels = np.append(np.arange(class_count), second_label).repeat(copies_per_label)
     return (
-        np.concatenate([images, appended]),
-        np.concatenate([labels, appended_labels]),
-        np.arange(len(images) + len(appended)) >= len(images),
+        everything,
+        np.concatenate([labels[rows], appended_labels]),
+        np.arange(len(everything)) >= len(kept),
     )
 
 

@@ -1,10 +1,13 @@
 """What a set of labelled images is, in every module of the course."""
 
+import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 IMAGE_SIZE = 96
+CHUNK = 512
 
 # BloodMNIST's order, which is also the homework's.
 CLASS_NAMES = (
@@ -89,3 +92,28 @@ class ImageSet:
     def rows(self, indices: np.ndarray) -> "ImageSet":
         """Return the images of these rows, in this order."""
         return ImageSet(self.images[indices], self.labels[indices])
+
+
+def chunks(
+    images: np.ndarray, rows: np.ndarray | None = None
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield images (or these rows of them, in this order), CHUNK at a time, each with its place.
+
+    What was read of a memory-mapped file is given back after each chunk: reading all of a file
+    then takes the memory of one chunk, and not of the file.
+    """
+    count = len(images) if rows is None else len(rows)
+    mapped = getattr(images, "_mmap", None) if getattr(images, "mode", None) == "r" else None
+    for start in range(0, count, CHUNK):
+        place = slice(start, min(start + CHUNK, count))
+        yield place, np.asarray(images[place if rows is None else rows[place]])
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):  # Windows lacks it
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def taken(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return images[rows], a copy, read in `chunks`."""
+    copy = np.empty((len(rows), *images.shape[1:]), images.dtype)
+    for place, chunk in chunks(images, rows):
+        copy[place] = chunk
+    return copy

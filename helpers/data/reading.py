@@ -42,7 +42,7 @@ MAX_FILE_BYTES = 64 * 2**20
 MAX_RATIO = 500
 # Of a submission, and of an image set: BloodMNIST at 224 px has 2.6 GB.
 MAX_FILES = 1000
-MAX_BYTES = 2 * 10**9
+MAX_SUBMISSION_BYTES = 2 * 10**9
 MAX_SET_BYTES = 4 * 10**9
 
 # What systems and viewers leave among a user's files; names with a leading dot are skipped too.
@@ -198,13 +198,16 @@ def unpack(path: Path, folder: Path) -> None:
     Raises:
         CourseError: if it is no zip or a damaged one; if a member's path leads out of the folder
             or comes twice; if a member is encrypted, a link or a device; if there are more than
-            MAX_FILES members, MAX_BYTES or MAX_RATIO times the zip's own size; if there is no room.
+            MAX_FILES members, MAX_SUBMISSION_BYTES or MAX_RATIO times the zip's own size; if there
+            is no room.
     """
     again = "zip model.py and its weights again, as plain files"
     if kind(path) is None:
         raise CourseError(f"{path} is not there: name a submission's zip.")
     with opened_zip(path, "is no zip that can be unpacked", again) as archive:
-        members = _safe_members(archive, path, again, MAX_FILES, MAX_BYTES, fold_case=True)
+        members = _safe_members(
+            archive, path, again, MAX_FILES, MAX_SUBMISSION_BYTES, fold_case=True
+        )
         for parts, member in members.items():
             target = folder.joinpath(*parts)
             (target if member.is_dir() else target.parent).mkdir(parents=True, exist_ok=True)

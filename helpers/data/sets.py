@@ -7,7 +7,7 @@ import numpy as np
 from helpers import course
 from helpers.changes import shifts
 from helpers.data import splits
-from helpers.data.photographs import ImageSet, Source
+from helpers.data.photographs import ImageSet, Source, taken
 from helpers.data.sources import load_photographs
 from helpers.files import read_cache, replaced, short_hash
 
@@ -99,7 +99,7 @@ def load_course_data() -> CourseData:
         count = profile.train_images if role == "train" else profile.evaluation_images
         if count is not None and count < len(rows):
             rows = splits.subset(rows, photographs.labels[rows], count)
-        return ImageSet(photographs.images[rows], photographs.labels[rows])
+        return ImageSet(taken(photographs.images, rows), photographs.labels[rows])
 
     fingerprint = short_hash(
         roles.hash,

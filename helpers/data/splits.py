@@ -72,7 +72,7 @@ def load_roles(photographs: Photographs) -> Roles:
     return roles
 
 
-def near_copies(photographs: Photographs, roles: Roles) -> dict[str, np.ndarray]:
+def training_copies(photographs: Photographs, roles: Roles) -> dict[str, np.ndarray]:
     """Return by role the rows that have one of `cleaning.near_copies` among the training images."""
     train = photographs.images[roles.indices("train")]
     rows_of = {role: roles.indices(role) for role in ROLES[1:-1]}
@@ -196,7 +196,7 @@ def _read_codes(path: Path, hashes: np.ndarray) -> np.ndarray | None:
 
 
 def _warn_of_near_copies(photographs: Photographs, roles: Roles) -> None:
-    for role, rows in near_copies(photographs, roles).items():
+    for role, rows in training_copies(photographs, roles).items():
         if len(rows):
             name = f"row {rows[0]}"
             if photographs.file_names is not None:

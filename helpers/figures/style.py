@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 import seaborn as sns
 from IPython.display import Image, display
+from matplotlib import patheffects
 from matplotlib.figure import Figure
 
 from helpers import course
@@ -26,8 +27,13 @@ CLEAN, SHIFTED = PALETTE[0], PALETTE[1]
 # Inches between the images of a sheet: on the screen (80 dots per inch) each has its own 96 pixels.
 PITCH = 1.27
 GAP = 0.05
+# Sheets of few columns are enlarged to this width, up to so many times.
+WIDTH = 7.0
+MOST_ENLARGED = 1.6
 # Without dates, the same figure gives the same bytes.
 METADATA = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+# A name, its place, and where its arrows end, (x, y) each.
+Pointer = tuple[str, tuple[float, float], *tuple[tuple[float, float], ...]]
 SHARED = {
     "figure.constrained_layout.use": True,
     "figure.titleweight": "bold",
@@ -98,6 +104,12 @@ def write(figure: Figure, path: Path, endings: Sequence[str]) -> None:
             figure.savefig(temporary, format=ending[1:], metadata=METADATA[ending])
 
 
+def _broken(text: str, width: int) -> str:
+    """Return a text whose lines are broken between words where they are longer than the width."""
+    lines = (textwrap.wrap(line, width, break_long_words=False) for line in text.split("\n"))
+    return "\n".join("\n".join(line) for line in lines)
+
+
 def wrap_titles(figure: Figure) -> None:
     """Break titles that are wider than what they stand over; begin the heading at the left edge."""
     figure.draw_without_rendering()
@@ -140,11 +152,41 @@ def _heading(figure: Figure) -> str:
 def contact_sheet(
     images: np.ndarray, titles: Sequence[str] | None, columns: int, heading: str
 ) -> Figure:
-    """Show images (N, H, W, 3) uint8 in rows of `columns`, each with its own short title."""
+    """Show images (N, H, W, 3) uint8 in rows of `columns`, each with its own short title.
+
+    The fewer columns, the larger are images and titles. Titles are broken where they are wider
+    than their image.
+    """
     starts = range(0, len(images), columns)
     rows = [("", images[start : start + columns]) for start in starts]
     titled = [titles[start : start + columns] for start in starts] if titles else None
-    return _sheet(rows, titled, heading)
+    enlarged = np.clip(WIDTH / (PITCH * columns), 1, MOST_ENLARGED)
+    return _sheet(rows, titled, heading, PITCH * enlarged)
+
+
+def point_at(sheet: Figure, number: int, pointers: Sequence[Pointer]) -> None:
+    """Name parts of one image of a sheet, with arrows.
+
+    Args:
+        sheet: a `contact_sheet`.
+        number: of the image, from 0.
+        pointers: for each name its place and where its arrows end, (x, y) in the image's pixels.
+    """
+    axis = sheet.axes[0]
+    image = axis.images[number]
+    left, right, bottom, top = image.get_extent()
+    height, width = image.get_array().shape[:2]
+    to_sheet = [(right - left) / width, (bottom - top) / height]
+    halo = [patheffects.withStroke(linewidth=2.2, foreground="white")]
+    line = {"arrowstyle": "-|>,head_length=0.3,head_width=0.12", "linewidth": 0.8}
+    line |= {"color": "black", "shrinkA": 0, "shrinkB": 0, "path_effects": halo}
+    words = {"fontsize": 7, "ha": "center", "va": "center", "path_effects": halo}
+    words["bbox"] = {"boxstyle": "square,pad=0.1", "visible": False}  # where its arrows begin
+    for name, place, *ends in pointers:
+        place = np.array(place) * to_sheet + (left, top)
+        for end in ends:
+            tip = np.array(end) * to_sheet + (left, top)
+            axis.annotate(name, tip, place, arrowprops=line, **words)
 
 
 def image_rows(
@@ -160,25 +202,31 @@ def image_rows(
         heading: what was found.
         titles: for each row, in order, a short text over each image.
     """
-    return _sheet(list(rows.items()), titles, heading)
+    return _sheet(list(rows.items()), titles, heading, PITCH)
 
 
 def _sheet(
     rows: Sequence[tuple[str, Sequence[np.ndarray]]],
     titles: Sequence[Sequence[str]] | None,
     heading: str,
+    side: float,
 ) -> Figure:
-    """Draw all images into one axis: an axis for each would take seconds to lay out."""
+    """Draw all images into one axis: an axis for each would take seconds to lay out.
+
+    Args:
+        side: inches from one image to the next.
+    """
     columns = max(len(images) for _, images in rows)
-    lines = [text.split("\n") for row in titles or () for text in row]
+    # Beside each other 14 characters of 8 points have room in an inch.
+    room = int(14 * side)
+    titles = [[_broken(text, room) for text in row] for row in titles or ()]
+    lines = [text.split("\n") for row in titles for text in row]
     longest = max((len(line) for text in lines for line in text), default=0)
-    lines = max(map(len, lines), default=0)
-    pitch = 1 + 0.13 * lines
-    # Beside each other 18 characters of 8 points have room.
-    points = min(8, 8 * 18 / max(longest, 1))
+    points = min(8, 8 * room / max(longest, 1))
+    pitch = 1 + 0.021 * points / side * max(map(len, lines), default=0)
     labels = [textwrap.fill(label, 16) for label, _ in rows]
     margin = 0.085 * max(len(line) for label in labels for line in label.split("\n")) + 0.2
-    size = (PITCH * columns + margin, PITCH * pitch * len(rows) + 0.4)
+    size = (side * columns + margin, side * pitch * len(rows) + 0.4)
     figure, axis = plt.subplots(figsize=size)
     for row, (_, images) in enumerate(rows):
         for column, image in enumerate(images):

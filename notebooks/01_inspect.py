@@ -53,7 +53,7 @@ from helpers.data import cleaning
 from helpers.data.homework import VARIANTS, homework_set
 from helpers.data.sources import load_photographs
 from helpers.evaluation import metrics
-from helpers.figures import charts, style
+from helpers.figures import charts, plate, style
 
 style.use_course_style()
 photographs = load_photographs()
@@ -86,9 +86,11 @@ source, class_names = photographs.source, photographs.class_names
 # others dark. A *CellaVision DM96* analyser found the cells, photographed them, and centred each in
 # its picture. Clinical pathologists gave the labels.
 #
-# Which photograph stands for a class? Take the most *typical* one: the one nearest to the median of
-# its class, looked at coarsely (every eighth pixel). Copies are left out: a *hash*, which is
-# explained below, finds them.
+# Which photograph stands for a class? Take a *typical* one: near to the median of its class, looked
+# at coarsely (every eighth pixel). Copies are left out: a *hash*, which is explained below, finds
+# them. Of the course's photographs, one of the eighteen most typical of each class was chosen by
+# eye, because its parts are easy to see, and arrows point at them; of other images the most typical
+# is taken, and nothing is pointed at.
 
 # %% tags=["nbval-ignore-output"]
 is_alone = ~pd.Series(cleaning.image_hashes(photographs.images)).duplicated(keep=False).to_numpy()
@@ -118,13 +120,13 @@ look_for = {
 by_class = [np.flatnonzero(is_alone & (photographs.labels == c)) for c in range(len(class_names))]
 
 # %% tags=["nbval-ignore-output"]
-rows = [most_typical(members) for members in by_class]
+chosen = plate.find(photographs) or [(most_typical(members), []) for members in by_class]
+rows = [row for row, _ in chosen]
 titles = [f"{name}:\n{look_for.get(name, 'a class of yours')}" for name in class_names]
 heading = f"One typical image of each of the {len(class_names)} classes"
 sheet = style.contact_sheet(photographs.images[rows], titles, 4, heading)
-sheet.set_size_inches(1.4 * sheet.get_size_inches())
-for text in sheet.axes[0].texts:
-    text.set_fontsize(8)
+for number, (_, pointers) in enumerate(chosen):
+    style.point_at(sheet, number, pointers)
 style.save(sheet, "01_meet_the_eight", source)
 
 # %% [markdown]
@@ -147,8 +149,8 @@ style.save(sheet, "01_meet_the_eight", source)
 # the bone marrow a *promyelocyte* becomes a *myelocyte*, a *metamyelocyte*, a *band* and at last a
 # *segmented* neutrophil, while its nucleus is bent and then tied into lobes. The published files
 # carry these five stages in their names: PMY, MY, MMY, BNE and SNE. (By their names, the immature
-# granulocyte and the neutrophil among the photographs above are neighbours on this way: a
-# metamyelocyte and a band.)
+# granulocyte and the neutrophil among the course's photographs above are a myelocyte and a
+# segmented neutrophil: two stages lie between them.)
 
 # %% tags=["nbval-ignore-output"]
 stages = {
@@ -167,8 +169,7 @@ if has_stages:
     of_stage = {stage: np.flatnonzero(is_alone & (prefix == stage)) for stage in stages}
     classes = [photographs.labels[members[0]] for members in of_stage.values()]
     titles = [
-        f"{name}:\n{class_names[c]}".replace(" ", "\n")
-        for name, c in zip(stages.values(), classes, strict=True)
+        f"{name}:\n{class_names[c]}" for name, c in zip(stages.values(), classes, strict=True)
     ]
     rows = [most_typical(members) for members in of_stage.values()]
     heading = "The label changes once, the cells change all along"
@@ -253,7 +254,7 @@ print("labels that occur:", np.unique(labels).tolist())
 # %% tags=["nbval-ignore-output"]
 rng = np.random.default_rng(1)
 rows = rng.choice(len(labels), 8, replace=False)
-titles = [class_names[label].replace(" ", "\n") for label in labels[rows]]
+titles = [class_names[label] for label in labels[rows]]
 sheet = style.contact_sheet(identical[rows], titles, 4, "Eight rows drawn at random")
 style.save(sheet, "01_random_rows", source)
 
@@ -460,7 +461,7 @@ style.save(figure, "01_background", source)
 # %% tags=["nbval-ignore-output"]
 shown = [rng.permutation(np.flatnonzero(group))[:3] for group in (~bluish, bluish)]
 rows = np.concatenate(shown)
-titles = [class_names[label].replace(" ", "\n") for label in photo_labels[rows]]
+titles = [class_names[label] for label in photo_labels[rows]]
 heading = "Usual backgrounds above, bluish ones below"
 style.save(style.contact_sheet(images[rows], titles, 3, heading), "01_two_backgrounds", source)
 
@@ -542,9 +543,8 @@ style.save(figure, "01_brightness", source)
 class_range = range(len(class_names))
 mean_images = np.stack([images[photo_labels == label].mean(axis=0) for label in class_range])
 spread = np.ptp(mean_images.mean(axis=(1, 2, 3)))
-titles = [name.replace(" ", "\n") for name in class_names]
 heading = f"The mean images of the classes differ in brightness by up to {spread:.0f} grey levels"
-sheet = style.contact_sheet(mean_images.astype(np.uint8), titles, 8, heading)
+sheet = style.contact_sheet(mean_images.astype(np.uint8), class_names, 8, heading)
 style.save(sheet, "01_mean_images", source)
 
 # %% [markdown]

@@ -178,7 +178,7 @@ print("images of cells:", int((~contradicting["planted"]).sum()))
 in_pairs = table[~drop_all & ~known].sort_values("hash")
 above, below = in_pairs.index[0::2], in_pairs.index[1::2]
 if len(above):
-    titles = [class_names[label].replace(" ", "\n") for label in labels[[*above, *below]]]
+    titles = [class_names[label] for label in labels[[*above, *below]]]
     two_labels = (labels[above] != labels[below]).sum()
     heading = f"{len(above)} images of cells occur twice, {two_labels} of them under two labels"
     sheet = style.contact_sheet(images[[*above, *below]], titles, len(above), heading)
@@ -444,6 +444,13 @@ print("false alarms among 300 others:", pd.DataFrame(alarms).sum().to_dict())
 # Zero of 300 does not mean zero of 12,000. By the *rule of three*, where none of N is found the
 # true rate may still be as high as 3 / N: here 1 %, which would be 120 photographs.
 #
+# The altered copies have done their work. `del` gives the memory of the second variant back: all
+# names must go, those of single images too, which are views of the large array.
+
+# %%
+del given["backgrounds"], altered, picture, changed, wanted
+
+# %% [markdown]
 # ## Cells that were photographed twice
 #
 # Could *different* photographs show the same cell? A slide is moved under the microscope, and a
@@ -458,14 +465,20 @@ print("false alarms among 300 others:", pd.DataFrame(alarms).sum().to_dict())
 # %% tags=["nbval-ignore-output"]
 all_hashes = pd.Series(cleaning.image_hashes(photographs.images))
 alone = np.flatnonzero(~all_hashes.duplicated(keep=False))
-green = photographs.images[alone, :, :, 1].reshape(-1, 48, 2, 48, 2)
-small = green.mean(axis=(2, 4), dtype=np.float32)
+small = cleaning.thumbnails(photographs.images[..., 1:2], 48)[alone, :, :, 0]
+
 
 # %% tags=["nbval-ignore-output"]
-amplitudes = np.abs(np.fft.rfft2(small - small.mean(axis=(1, 2), keepdims=True)))
-down = np.r_[0:8, -7:0]  # the slow waves: -7 to 7 periods from top to bottom, 0 to 7 across
-slow = np.sqrt(amplitudes[:, down, :8]).reshape(len(small), -1).astype(np.float32)
-slow /= np.linalg.norm(slow, axis=1, keepdims=True)
+def slow_waves(pictures):
+    """Return float32 (N, 120): how much of each slow wave is in each picture, of length 1."""
+    amplitudes = np.abs(np.fft.rfft2(pictures - pictures.mean(axis=(1, 2), keepdims=True)))
+    down = np.r_[0:8, -7:0]  # -7 to 7 periods from top to bottom, 0 to 7 across
+    slow = np.sqrt(amplitudes[:, down, :8]).reshape(len(pictures), -1).astype(np.float32)
+    return slow / np.linalg.norm(slow, axis=1, keepdims=True)
+
+
+# A part at a time: the waves of all photographs at once would take half a gigabyte.
+slow = np.concatenate([slow_waves(part) for part in np.array_split(small, 20)])
 nearest = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(slow).kneighbors()[1][:, 0]
 
 # %% [markdown]
@@ -820,6 +833,8 @@ check("02.5", answer, groups=patient_of, train=study_train, validation=study_val
 # `wanted`, one undamaged copy of each picture.
 
 # %% tags=["nbval-ignore-output"]
+altered = homework_set(photographs, "backgrounds").images
+wanted = [altered[planted_rows[0]], altered[planted_rows[-1]]]
 mixed_rows = rng.permutation([*rng.choice(planted_rows, 100), *rng.choice(photograph_rows, 300)])
 mixed = [recompressed(np.rot90(moved(altered[row], 4), rng.integers(4)), 60) for row in mixed_rows]
 answer = ...

@@ -388,11 +388,7 @@ titles = [
     for true, answer, sure in zip(asked.labels, answers, probabilities, strict=True)
 ]
 heading = f"True class → answer, and how sure it is: {(answers == asked.labels).sum()} of 6 correct"
-sheet = style.contact_sheet(asked.images, titles, 3, heading)
-sheet.set_size_inches(1.6 * sheet.get_size_inches())
-for text in sheet.axes[0].texts:
-    text.set_fontsize(7)
-style.save(sheet, "03_answers", data.source)
+style.save(style.contact_sheet(asked.images, titles, 3, heading), "03_answers", data.source)
 
 # %% [markdown]
 # The rest of this notebook is about what you have got.

@@ -176,6 +176,20 @@ def test_a_failed_training_does_not_widen_the_spread_of_seeds():
     assert metrics.seed_variance([*alike, failed]) == pytest.approx(metrics.seed_variance(alike))
 
 
+def test_the_seeds_of_the_same_networks_count_once():
+    rng = np.random.default_rng(3)
+    labels = np.arange(400) % 8
+    first = np.where(rng.random((3, 400)) < 0.8, labels, rng.integers(0, 8, (3, 400)))
+    unchanged = metrics.macro_f1_difference(labels, first, first, 8, 0.0, paired=True)
+    assert (unchanged.value, unchanged.low, unchanged.high) == (0, 0, 0)
+    paired, apart = (
+        metrics.macro_f1_difference(labels, first, first, 8, 0.03, paired=both)
+        for both in (True, False)
+    )
+    assert paired.high == pytest.approx(1.96 * np.sqrt(0.03 / 3), rel=1e-3)
+    assert apart.high == pytest.approx(paired.high * np.sqrt(2))
+
+
 def test_macro_f1_of_seeds_is_the_mean_of_each():
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 8

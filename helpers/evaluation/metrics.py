@@ -189,8 +189,8 @@ def accuracy_difference(
     """
     by_image = first.mean(axis=0) - second.mean(axis=0)
     of_images = by_image.var(ddof=1) / len(by_image)
-    seeds = len(first), len(second)
-    return _difference(by_image.mean(), of_images, seed_variance, *seeds, comparisons)
+    of_seeds = seed_variance * (1 / len(first) + 1 / len(second))
+    return _difference(by_image.mean(), of_images + of_seeds, comparisons)
 
 
 def seed_variance(scores: Iterable[np.ndarray]) -> float:
@@ -215,6 +215,8 @@ def macro_f1_difference(
     classes: int,
     seed_variance: float,
     comparisons: int = 1,
+    *,
+    paired: bool = False,
 ) -> Difference:
     """Return the difference in macro F1 of two experiments with several seeds, on the same images.
 
@@ -225,14 +227,16 @@ def macro_f1_difference(
         classes: number of classes.
         seed_variance: of one seed's macro F1, see `seed_variance`.
         comparisons: see `accuracy_difference`.
+        paired: both are answers of the same networks, in the same order, so that much of the luck
+            of a seed cancels; `seed_variance` is then that of one network's own difference.
 
     Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 13.
     """
     both = [macro_f1_samples(labels, predicted, classes) for predicted in (first, second)]
     by_draw = both[0] - both[1]
     of_images = by_draw[1:].var(ddof=1)
-    seeds = len(first), len(second)
-    return _difference(by_draw[0], of_images, seed_variance, *seeds, comparisons)
+    of_seeds = seed_variance * (1 / len(first) + (0 if paired else 1 / len(second)))
+    return _difference(by_draw[0], of_images + of_seeds, comparisons)
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -345,14 +349,6 @@ def _draws(n: int) -> np.ndarray:
     return rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float32)
 
 
-def _difference(
-    value: float,
-    of_images: float,
-    of_seeds: float,
-    first_seeds: int,
-    second_seeds: int,
-    comparisons: int,
-) -> Difference:
-    error = np.sqrt(of_images + of_seeds * (1 / first_seeds + 1 / second_seeds))
-    reach = float(-stats.norm.ppf(LEVEL / 2 / comparisons) * error)
+def _difference(value: float, variance: float, comparisons: int) -> Difference:
+    reach = float(-stats.norm.ppf(LEVEL / 2 / comparisons) * np.sqrt(variance))
     return Difference(float(value), float(value) - reach, float(value) + reach)

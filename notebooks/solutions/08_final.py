@@ -92,10 +92,22 @@ check("08.4", answer, recorded=recorded)
 # **Exercise 08.5** (open, 45 minutes). Beat the small network of the live part, the one with label smoothing, on
 # *shifted validation*: with a remedy of your own, on the same images, in the same number of epochs.
 #
-# This one is open. Three seeds of ours reached 35, 39 and 34 % on 240 shifted photographs, so the way up is long; with
-# 640 images in batches of 32, six epochs are 120 steps, and smaller batches give more of them. What the check asks of
-# the two lists, with invented numbers for yours: a mean gain that is larger than what seeds alone make.
+# This one is open, and here is one way. Six epochs of 640 images in batches of 32 are 120 steps: few. Batches of 8 make
+# 480 of the same epochs, if the schedule is stretched with them:
+#
+# ```python
+# def yours(seed):
+#     network = compiled(0.1, seed)
+#     steps = epochs * len(subset) // 8
+#     network.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(
+#         0.0, steps - steps // 20, warmup_target=1e-3, warmup_steps=steps // 20
+#     )
+#     network.fit(subset.images, one_hot[subset.labels], **fit_options | {"batch_size": 8})
+#     return network
+# ```
+#
+# Measured on 240 photographs of shifted validation (quick profile), seeds 1 to 3:
 
 # %%
-yours, ours = [0.46, 0.49, 0.47], [0.35, 0.39, 0.34]
+yours, ours = [0.433, 0.417, 0.396], [0.350, 0.392, 0.338]
 check("08.5", (yours, ours))

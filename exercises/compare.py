@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from scipy import stats
 
 
 def number(
@@ -63,33 +64,46 @@ def array(answer: object, expected: np.ndarray, tolerance: float = 0.0) -> str |
     return None
 
 
+VERDICTS = ("better", "worse", "not told apart")
+
+
 def seeds(answer: object) -> str | None:
-    """Return None if your recipe's accuracies beat the baseline's by more than seeds alone may.
+    """Return None if two recipes were compared over seeds, and the verdict is what the seeds allow.
+
+    A verdict is Student's t at the 5 % level with the variance of both recipes together: with three
+    seeds each, a difference must be 2.8 times its standard error.
 
     Args:
-        answer: a pair, yours and the baseline's: accuracies (0-1) of at least three seeds each.
+        answer: accuracies (0-1) of at least three seeds of yours, those of the baseline, and one of
+            VERDICTS: what they say of yours.
     """
     try:
-        lists = [np.asarray(values, float) for values in answer]
+        *both, verdict = answer
+        lists = [np.asarray(values, float) for values in both]
     except (TypeError, ValueError):
-        return "Two lists of numbers are expected."
+        return "Two lists of numbers and a verdict are expected."
     if len(lists) != 2:
-        return f"Two lists are expected, yours and the other's, not {len(lists)}."
+        return "Two lists and a verdict are expected: (yours, the other's, verdict)."
     if any(values.ndim != 1 or len(values) < 3 for values in lists):
         return "Two lists are expected, with at least three seeds each."
-    if max(values.max() for values in lists) > 1:
+    if not all(0 <= value <= 1 for values in lists for value in values):
         return "Accuracies between 0 and 1 are expected."
     if all(len(set(values)) == 1 for values in lists):
         return "All seeds gave the same accuracy: is the seed set where it has an effect?"
-    variance = sum(values.var(ddof=1) / len(values) for values in lists)
-    gain, reach = lists[0].mean() - lists[1].mean(), 2 * np.sqrt(variance)
-    if gain <= 0:
-        return f"Yours is {-100 * gain:.1f} points lower on average."
-    if gain <= reach:
-        return (
-            f"{100 * gain:+.1f} points, but seeds alone may make {100 * reach:.1f}: not told apart."
-        )
-    return None
+    if not isinstance(verdict, str) or verdict not in VERDICTS:
+        return f"The verdict is one of {', '.join(map(repr, VERDICTS))}."
+    freedom = sum(len(values) - 1 for values in lists)
+    variance = sum((len(values) - 1) * values.var(ddof=1) for values in lists) / freedom
+    error = np.sqrt(variance * sum(1 / len(values) for values in lists))
+    gain, reach = lists[0].mean() - lists[1].mean(), stats.t.ppf(0.975, freedom) * error
+    found = VERDICTS[2] if abs(gain) <= reach else VERDICTS[int(gain < 0)]
+    if found == verdict:
+        return None
+    advice = " More seeds of both narrow it." if found == VERDICTS[2] else ""
+    return (
+        f"The difference is {100 * gain:+.1f} points, and seeds alone may make {100 * reach:.1f} "
+        f"either way. That is not {verdict!r}.{advice}"
+    )
 
 
 def _kind(answer: object) -> str:

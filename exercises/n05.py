@@ -138,8 +138,9 @@ def _p_values(recorded: Any, first: str, second: str, image_set: str) -> np.ndar
 
 
 @exercise(
-    "05.6", "Set keras.utils.set_random_seed before you build each network, not once for all."
+    "05.6",
+    "Set keras.utils.set_random_seed before each training; scipy.stats.ttest_ind compares.",
 )
-def beat_the_baseline(answer: object) -> str | None:
-    """Expect two lists of accuracies: yours gain more on the lesson's than seeds alone may."""
+def against_the_lesson(answer: object) -> str | None:
+    """Expect two lists of accuracies, yours and the lesson's, and the verdict that they allow."""
     return compare.seeds(answer)

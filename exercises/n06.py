@@ -98,7 +98,9 @@ def false_alarm(answer: object) -> str | None:
     )
 
 
-@exercise("06.6", "More epochs for both lists, or a gentler colour jitter, is a good first try.")
-def beat_composed(answer: object) -> str | None:
-    """Expect two lists of accuracies: yours gain more on the lesson's than seeds alone may."""
+@exercise(
+    "06.6", "More epochs for both lists, or a gentler chain, is a good first try; then ttest_ind."
+)
+def against_composed(answer: object) -> str | None:
+    """Expect two lists of accuracies, yours and the lesson's, and the verdict that they allow."""
     return compare.seeds(answer)

@@ -132,15 +132,19 @@ CASES = [
     (
         "05.6",
         {},
-        (GOOD, LOW),
+        (GOOD, LOW, "better"),
         [
-            ((LOW, GOOD), "lower"),
+            ((LOW, GOOD, "better"), "That is not 'better'"),
+            ((GOOD, LOW, "not told apart"), "That is not 'not told apart'"),
+            ((GOOD, LOW), "Two lists and a verdict"),
+            ((GOOD, LOW, "yes"), "'better', 'worse', 'not told apart'"),
             (0.9, "Two lists"),
-            (GOOD, "Two lists"),
-            ((GOOD[:2], LOW), "three seeds"),
-            (([95.0, 96.0, 95.5], [90.0, 91.0, 90.5]), "between 0 and 1"),
-            (([0.96] * 3, [0.95] * 3), "same accuracy"),
-            (([0.93, 0.95, 0.97], [0.92, 0.94, 0.96]), "not told apart"),
+            ((GOOD[:2], LOW, "better"), "three seeds"),
+            (([95.0, 96.0, 95.5], [90.0, 91.0, 90.5], "better"), "between 0 and 1"),
+            (([0.93, 0.95, float("nan")], LOW, "better"), "between 0 and 1"),
+            (([0.96] * 3, [0.95] * 3, "better"), "same accuracy"),
+            # 2.4 standard errors: enough for twice, too little for three seeds.
+            (([0.93, 0.95, 0.97], [0.89, 0.91, 0.93], "better"), "make 4.5 either way"),
         ],
     ),
 ]
@@ -161,3 +165,9 @@ def test_the_right_answer_is_accepted(name, handed_over, right, wrong):
 )
 def test_a_wrong_answer_is_refused_with_its_mistake(name, handed_over, answer, words):
     assert words in find(name).verdict(answer, **given(name, handed_over))
+
+
+def test_a_difference_that_seeds_may_make_is_an_answer_too():
+    lists = [0.93, 0.95, 0.97], [0.92, 0.94, 0.96]
+    assert find("05.6").verdict((*lists, "not told apart")) is None
+    assert find("05.6").verdict((LOW, GOOD, "worse")) is None

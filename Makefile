@@ -22,11 +22,13 @@ pair: $(READY)  ## every .ipynb made anew from its .py
 
 # Without a mirror the tests use synthetic cells: a test never downloads.
 test: $(READY) lint  ## unit tests, then every notebook through nbval, quick profile
-	COURSE_PROFILE=quick $(TEST_SOURCE) $(BIN)/python -m pytest $(TESTS)
-	COURSE_PROFILE=quick TQDM_DISABLE=1 $(TEST_SOURCE) $(BIN)/python -m pytest --nbval \
+	COURSE_PROFILE=quick $(TEST_SOURCE) $(BIN)/python -m pytest $(TWO) $(TESTS)
+	COURSE_PROFILE=quick TQDM_DISABLE=1 $(TEST_SOURCE) $(BIN)/python -m pytest $(TWO) --nbval \
 		--nbval-current-env --nbval-cell-timeout=600 --durations=10 "notebooks/$$NOTEBOOK"
 
 TESTS       ?= tests
+# Two files at a time; what a file prepares is prepared once.
+TWO         := --numprocesses 2 --dist loadfile
 TEST_SOURCE := $(if $(BLOODCELLS_MIRROR)$(BLOODCELLS_SOURCE),,BLOODCELLS_SOURCE=synthetic)
 
 lint: $(READY)

@@ -3,7 +3,8 @@
 Commands:
     python -m helpers train list
     python -m helpers train run NAME [NAME ...] [--seeds 0 1 2] [--force]
-    python -m helpers train robustness NAME [NAME ...]   on changes that nobody trained for
+    python -m helpers train robustness NAME [NAME ...]   on MedMNIST-C
+    python -m helpers train unseen NAME [NAME ...] [--released]   on the shift's unseen operations
     python -m helpers train views NAME [NAME ...]        on all turns and mirrored, averaged
     python -m helpers train freeze      write evaluation_sets.json; once, on purpose
 
@@ -34,7 +35,7 @@ from helpers.data.sets import (
 from helpers.evaluation import metrics, records
 from helpers.evaluation.metrics import Estimate
 from helpers.files import replaced
-from helpers.models import networks
+from helpers.models import networks, released
 from helpers.training import recipes
 from helpers.training.experiment import Experiment, identity
 from helpers.training.run import load_trained, result
@@ -97,22 +98,55 @@ def unseen_images(images: np.ndarray) -> np.ndarray:
 def record_robustness(
     trained: list[Experiment], data: CourseData
 ) -> dict[str, dict[str, Estimate]]:
-    """Evaluate trainings on both sets and record that; return the accuracies by run and set."""
+    """Evaluate trainings on MedMNIST-C and record that; return the mean accuracy by run."""
     base, means = corrupted_base(data), {}
-    test, unseen = data["test"], unseen_images(data["test"].images)
     labels = base.labels.astype(np.uint8)
     models = {experiment.run_name: load_trained(experiment, data) for experiment in trained}
     predicted = corrupted_predictions(models, base.images)
     for experiment in trained:
         run, predictions = experiment.run_name, predicted[experiment.run_name]
         found = corrupted_accuracies(predictions, labels)
-        logits = networks.predict_logits(models[run], unseen)
-        found["unseen_only"] = metrics.accuracy(test.labels, logits)
         arrays = {"predictions": predictions, "labels": labels}
         records.write_predictions(f"{run}-medmnist_c", arrays, data.source)
         _record(experiment, data, found)
-        means[run] = {name: found[name] for name in ("medmnist_c", "unseen_only")}
+        means[run] = {"medmnist_c": found["medmnist_c"]}
     return means
+
+
+def record_unseen(
+    trained: list[Experiment], data: CourseData, from_release: bool = False
+) -> dict[str, dict[str, Estimate]]:
+    """Evaluate trainings under unseen operations alone and record that; return it by run.
+
+    Args:
+        trained: what to evaluate.
+        data: images by role.
+        from_release: evaluate the released model that has the training's name instead, and say so
+            in the record: it may be a second training of the same settings.
+
+    Raises:
+        CourseError: if no released model has that name, or it was trained on other images.
+    """
+    images, labels, means = unseen_images(data["test"].images), data["test"].labels, {}
+    for experiment in trained:
+        model = _released(experiment, data) if from_release else load_trained(experiment, data)
+        logits = networks.predict_logits(model, images)
+        found = {records.UNSEEN_ONLY: metrics.accuracy(labels, logits)}
+        records.write_unseen(experiment.run_name, logits, data.source)
+        weights = {"weights": f"models/{experiment.name}"} if from_release else {}
+        _record(experiment, data, found, **weights)
+        means[experiment.run_name] = found
+    return means
+
+
+def _released(experiment: Experiment, data: CourseData) -> keras.Model:
+    """Return the released model of a training, if it was trained on the images at hand."""
+    if released.card(experiment.name)["training"]["split"] != data.fingerprint:
+        raise CourseError(
+            f"The released model {experiment.name!r} was trained on other images than "
+            f"{data.source.caption}, profile {data.profile.name}: it is judged on its own."
+        )
+    return released.load(experiment.name)
 
 
 def record_views(trained: list[Experiment], data: CourseData) -> dict[str, dict[str, Estimate]]:
@@ -136,9 +170,11 @@ def record_views(trained: list[Experiment], data: CourseData) -> dict[str, dict[
     return means
 
 
-def _record(experiment: Experiment, data: CourseData, found: dict[str, Estimate]) -> None:
+def _record(
+    experiment: Experiment, data: CourseData, found: dict[str, Estimate], **more: str
+) -> None:
     """Record a finished training's accuracies by image set."""
-    details = {"seed": experiment.seed, "split": data.fingerprint, "seconds": None}
+    details = {"seed": experiment.seed, "split": data.fingerprint, "seconds": None, **more}
     details["identity"] = identity(experiment, data)
     keys = {records.accuracy_key(experiment.run_name, name): each for name, each in found.items()}
     written = [records.Record(key, estimate, details) for key, estimate in keys.items()]
@@ -203,10 +239,12 @@ def main(arguments: list[str] | None = None) -> None:
     commands.add_parser("list", help="print the names of all trainings")
     commands.add_parser("freeze", help="write down how the evaluation sets were made")
     training = commands.add_parser("run", help="train, evaluate and record")
-    robust = commands.add_parser("robustness", help="evaluate on changes that nobody trained for")
+    robust = commands.add_parser("robustness", help="evaluate on MedMNIST-C")
+    unseen = commands.add_parser("unseen", help="evaluate on the shift's unseen operations alone")
     views = commands.add_parser("views", help="evaluate with eight views averaged")
-    for command in (training, robust, views):
+    for command in (training, robust, unseen, views):
         command.add_argument("names", nargs="+", metavar="NAME")
+    unseen.add_argument("--released", action="store_true", help="of the released model NAME")
     training.add_argument("--seeds", type=_seed, nargs="+", default=[0])
     training.add_argument("--force", action="store_true", help="train again what is finished")
     options = parser.parse_args(arguments)
@@ -217,9 +255,13 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.command == "freeze":
         print(f"{freeze(load_course_data())} written.")
     else:
-        trained = [recipes.find(name) for name in options.names]
-        record = record_views if options.command == "views" else record_robustness
-        for name, found in record(trained, load_course_data()).items():
+        trained, data = [recipes.find(name) for name in options.names], load_course_data()
+        if options.command == "unseen":
+            means = record_unseen(trained, data, options.released)
+        else:
+            record = record_views if options.command == "views" else record_robustness
+            means = record(trained, data)
+        for name, found in means.items():
             for image_set, estimate in found.items():
                 print(f"{name}: {records.IMAGE_SETS.get(image_set, image_set)} {estimate}")
 

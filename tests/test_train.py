@@ -44,7 +44,8 @@ def test_unseen_only_holds_no_change_that_training_knows(monkeypatch):
     assert set(drawn) == {name for name, of in shifts.OPERATIONS.items() if not of.seen}
 
 
-def test_robustness_is_recorded_on_both_sets(tmp_path, monkeypatch):
+def judged(tmp_path, monkeypatch):
+    """Return 16 test images, and networks that are wrong on the last."""
     monkeypatch.setattr(records, "folder", lambda source: tmp_path)
     labels = np.arange(16) % 8
     images = ImageSet(np.full((16, 96, 96, 3), 200, np.uint8), labels)
@@ -53,14 +54,42 @@ def test_robustness_is_recorded_on_both_sets(tmp_path, monkeypatch):
     wrong_once = np.eye(8)[np.r_[labels[:-1], 0]]
     monkeypatch.setattr(train, "load_trained", lambda experiment, data: None)
     monkeypatch.setattr(train.networks, "predict_logits", lambda model, images: wrong_once)
+    return data
+
+
+def test_robustness_is_recorded(tmp_path, monkeypatch):
+    data = judged(tmp_path, monkeypatch)
     experiment = recipes.find("small_cnn")
     found = train.record_robustness([experiment], data)[experiment.run_name]
-    assert {name: estimate.value for name, estimate in found.items()} == {
-        "medmnist_c": 15 / 16,
-        "unseen_only": 15 / 16,
-    }
-    written = records.Records(tmp_path).estimate("small_cnn", "unseen_only")
+    assert {name: estimate.value for name, estimate in found.items()} == {"medmnist_c": 15 / 16}
+    written = records.Records(tmp_path).estimate("small_cnn", "medmnist_c")
     assert (written.value, written.n) == (15 / 16, 16)
+
+
+def test_unseen_only_is_recorded_with_each_answer(tmp_path, monkeypatch):
+    data = judged(tmp_path, monkeypatch)
+    records.write_predictions("labels", {"test": data["test"].labels}, data.source)
+    experiment = recipes.find("small_cnn")
+    found = train.record_unseen([experiment], data)[experiment.run_name]["unseen_only"]
+    written = records.Records(tmp_path)
+    estimate = written.estimate("small_cnn", "unseen_only")
+    assert (found.value, estimate.value, estimate.n) == (15 / 16, 15 / 16, 16)
+    assert written.correct("small_cnn", "unseen_only").tolist() == [[True] * 15 + [False]]
+    assert "weights" not in written.record("small_cnn", "unseen_only").details
+
+
+def test_a_released_model_is_judged_under_its_name_and_said_so(tmp_path, monkeypatch):
+    data = judged(tmp_path, monkeypatch)
+    card = {"training": {"split": "abc"}}
+    monkeypatch.setattr(train.released, "card", lambda name: card)
+    monkeypatch.setattr(train.released, "load", lambda name: None)
+    experiment = recipes.find("fine_tuned")
+    train.record_unseen([experiment], data, from_release=True)
+    written = records.Records(tmp_path).record("fine_tuned", "unseen_only")
+    assert written.details["weights"] == "models/fine_tuned"
+    card["training"]["split"] = "another"
+    with pytest.raises(course.CourseError, match="trained on other images"):
+        train.record_unseen([experiment], data, from_release=True)
 
 
 def test_eight_views_are_averaged_and_recorded(tmp_path, monkeypatch):

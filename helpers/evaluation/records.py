@@ -24,6 +24,9 @@ from helpers.evaluation.machine import provenance
 from helpers.evaluation.metrics import Estimate
 from helpers.files import locked, read_arrays, replaced, write_json
 
+# The test photographs under the shift's unseen operations alone (see `commands.train`).
+UNSEEN_ONLY = "unseen_only"
+
 # Titles of the image sets that accuracies are recorded for. A shifted set has two parts: the images
 # whose changes all have a counterpart in a training augmentation, and the others.
 IMAGE_SETS = {
@@ -35,7 +38,7 @@ IMAGE_SETS = {
     "shifted_test_unseen": "shifted: with unseen",
     "second_acquisition": "second acquisition",
     "medmnist_c": "MedMNIST-C",
-    "unseen_only": "shifted: unseen only",
+    UNSEEN_ONLY: "shifted: unseen only",
 }
 # Models are chosen on these sets, and the chosen one is reported on those.
 CHOOSE_ON = ("validation", "shifted_validation")
@@ -191,7 +194,8 @@ class Records:
             CourseError: if their file is missing or damaged, or holds none of this image set.
         """
         self.record(experiment, image_set, seed)
-        return self._stored(run_name(experiment, seed), image_set)
+        run = run_name(experiment, seed)
+        return self._stored(_unseen_file(run) if image_set == UNSEEN_ONLY else run, image_set)
 
     def labels(self, image_set: str) -> np.ndarray:
         """Return the labels of an image set, int64 (N,).
@@ -199,7 +203,8 @@ class Records:
         Raises:
             CourseError: if their file is missing or damaged, or holds none of this image set.
         """
-        return self._stored("labels", image_set)
+        # The same photographs, changed otherwise.
+        return self._stored("labels", "test" if image_set == UNSEEN_ONLY else image_set)
 
     def predicted(self, experiment: str, image_set: str) -> np.ndarray:
         """Return int (seeds, N): the class that each seed of an experiment predicts."""
@@ -366,12 +371,7 @@ def write_run(
         details: what else each record holds, "identity" among it.
     """
     source = data.source
-    # Relative to their largest: the same probabilities, and float16 makes few classes equal.
-    halves = {
-        name: (values - values.max(axis=1, keepdims=True)).astype(np.float16)
-        for name, values in logits.items()
-    }
-    write_predictions(run, halves, source)
+    write_predictions(run, {name: _halves(values) for name, values in logits.items()}, source)
     labels = {name: images.labels.astype(np.uint8) for name, images in data.evaluation_sets.items()}
     write_predictions("labels", labels, source)
     with replaced(folder(source) / "curves" / f"{run}.json") as temporary:
@@ -388,6 +388,20 @@ def write_run(
             if of.any()
         ]
     write(written, source)
+
+
+def write_unseen(run: str, logits: np.ndarray, source: Source) -> None:
+    """Write a run's logits on UNSEEN_ONLY, float (N, classes), to a file of their own."""
+    write_predictions(_unseen_file(run), {UNSEEN_ONLY: _halves(logits)}, source)
+
+
+def _halves(logits: np.ndarray) -> np.ndarray:
+    """Return float16, relative to a row's largest: the same probabilities, and few become equal."""
+    return (logits - logits.max(axis=1, keepdims=True)).astype(np.float16)
+
+
+def _unseen_file(run: str) -> str:
+    return f"{run}-{UNSEEN_ONLY}"
 
 
 def write_predictions(name: str, arrays: dict[str, np.ndarray], source: Source) -> None:

@@ -109,13 +109,19 @@ _FAMILIES: Variants = {
     ),
 }
 
+# Composed augmentation with one family left out, to be judged where that family occurs.
+_ALL_BUT_ONE: Variants = {
+    f"subset_without_{family}": (f"without {family}", {"augmentation": f"without_{family}"})
+    for family in ("geometry", "colour", "occlusion")
+}
+
 
 def _titles(variants: Variants) -> dict[str, str]:
     return {name: title for name, (title, _) in variants.items()}
 
 
 TRIALS, REMEDIES, WAYS = map(_titles, (_TUNING, _REMEDIES, _WAYS))
-RATES, FAMILIES = map(_titles, (_RATES, _FAMILIES))
+RATES, FAMILIES, ALL_BUT_ONE = map(_titles, (_RATES, _FAMILIES, _ALL_BUT_ONE))
 REFERENCE = next(iter(TRIALS))
 
 # From the homework report's fine-tuning to the course's final model, one seed each.
@@ -209,8 +215,8 @@ def rates_of_fine_tuning() -> dict[str, Experiment]:
 
 
 def augmentations() -> dict[str, Experiment]:
-    """Return trainings on the fixed subset: plain, each family of changes, RandAugment's copies."""
-    return _variants(fine_tuned_on_subset(), _FAMILIES)
+    """Return trainings on the fixed subset: plain, families alone and composed, RandAugment."""
+    return _variants(fine_tuned_on_subset(), _FAMILIES | _ALL_BUT_ONE)
 
 
 def steps() -> dict[str, Experiment]:
@@ -279,6 +285,19 @@ def larger_network() -> Experiment:
     )
 
 
+def larger_final() -> Experiment:
+    """Return the last part of the larger network's training: larger images, the same changes."""
+    return larger_network().variant(
+        "ladder_lite2_larger",
+        budget="wide",
+        learning_rate=5e-4,
+        # Fewer at a time, since a larger network takes more memory.
+        batch_size=64,
+        image_size=128,
+        starts_from=larger_network(),
+    )
+
+
 def ablation() -> dict[str, Experiment]:
     """Return the steps of ABLATION."""
     return {name: find(name) for name in ABLATION}
@@ -297,7 +316,7 @@ def catalogue() -> dict[str, Experiment]:
         **remedies(),
         **augmentations(),
         **steps(),
-        **_by_name(longer(), final(), wide(), larger_network()),
+        **_by_name(longer(), final(), wide(), larger_network(), larger_final()),
     }
 
 

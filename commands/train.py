@@ -8,9 +8,9 @@ Commands:
     python -m helpers train views NAME [NAME ...]        on all turns and mirrored, averaged
     python -m helpers train freeze      write evaluation_sets.json; once, on purpose
 
-Two sets answer for the changes that nobody trained for: MedMNIST-C (11 corruptions in 5 severities)
-and "unseen_only", the test photographs under chains of the shift's unseen operations alone. Both
-are made on the fly, once for all networks that are evaluated together.
+Two kinds of sets answer for the changes that nobody trained for: MedMNIST-C (11 corruptions in 5
+severities), and the test and validation photographs under chains of the shift's unseen operations
+alone. All are made on the fly, once for all networks that are evaluated together.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from helpers.training.run import load_trained, result
 
 CORRUPTED_IMAGES = 1000
 CORRUPTION_SEED = 13
-UNSEEN_SEED = 14
+UNSEEN_SEEDS = {"unseen_only": 14, "unseen_only_validation": 15}
 
 
 def corrupted_base(data: CourseData) -> ImageSet:
@@ -89,10 +89,10 @@ def corrupted_accuracies(predictions: np.ndarray, labels: np.ndarray) -> dict[st
     return {"medmnist_c": metrics.mean_fraction(correct.mean(axis=(0, 1))), **each}
 
 
-def unseen_images(images: np.ndarray) -> np.ndarray:
+def unseen_images(images: np.ndarray, seed: int) -> np.ndarray:
     """Return uint8 images changed by the shift's operations without a counterpart in training."""
     unseen = [name for name, operation in shifts.OPERATIONS.items() if not operation.seen]
-    return shifts.competition_like(images, UNSEEN_SEED, SHIFT_SEVERITY, unseen)
+    return shifts.competition_like(images, seed, SHIFT_SEVERITY, unseen)
 
 
 def record_robustness(
@@ -127,11 +127,13 @@ def record_unseen(
     Raises:
         CourseError: if no released model has that name, or it was trained on other images.
     """
-    images, labels, means = unseen_images(data["test"].images), data["test"].labels, {}
+    sets = {name: data[photographs] for name, photographs in records.UNSEEN_ONLY.items()}
+    changed = {name: unseen_images(of.images, UNSEEN_SEEDS[name]) for name, of in sets.items()}
+    means = {}
     for experiment in trained:
         model = _released(experiment, data) if from_release else load_trained(experiment, data)
-        logits = networks.predict_logits(model, images)
-        found = {records.UNSEEN_ONLY: metrics.accuracy(labels, logits)}
+        logits = {name: networks.predict_logits(model, images) for name, images in changed.items()}
+        found = {name: metrics.accuracy(of.labels, logits[name]) for name, of in sets.items()}
         records.write_unseen(experiment.run_name, logits, data.source)
         weights = {"weights": f"models/{experiment.name}"} if from_release else {}
         _record(experiment, data, found, **weights)

@@ -38,7 +38,7 @@ def test_unseen_only_holds_no_change_that_training_knows(monkeypatch):
         fields = (operation.family, spy, operation.counterpart)
         monkeypatch.setitem(shifts.OPERATIONS, name, shifts.Operation(name, *fields))
     images = np.random.default_rng(0).integers(0, 256, (60, 96, 96, 3), np.uint8)
-    changed = train.unseen_images(images)
+    changed = train.unseen_images(images, 3)
     assert all((one != two).any() for one, two in zip(images, changed, strict=True))
     assert len(drawn) >= 2 * len(images)
     assert set(drawn) == {name for name, of in shifts.OPERATIONS.items() if not of.seen}
@@ -50,7 +50,8 @@ def judged(tmp_path, monkeypatch):
     labels = np.arange(16) % 8
     images = ImageSet(np.full((16, 96, 96, 3), 200, np.uint8), labels)
     source = Source("synthetic", "synthetic cells", False, "0")
-    data = CourseData({"test": images}, CLASS_NAMES, source, course.PROFILES["quick"], "abc")
+    sets = {"test": images, "validation": images}
+    data = CourseData(sets, CLASS_NAMES, source, course.PROFILES["quick"], "abc")
     wrong_once = np.eye(8)[np.r_[labels[:-1], 0]]
     monkeypatch.setattr(train, "load_trained", lambda experiment, data: None)
     monkeypatch.setattr(train.networks, "predict_logits", lambda model, images: wrong_once)
@@ -68,13 +69,15 @@ def test_robustness_is_recorded(tmp_path, monkeypatch):
 
 def test_unseen_only_is_recorded_with_each_answer(tmp_path, monkeypatch):
     data = judged(tmp_path, monkeypatch)
-    records.write_predictions("labels", {"test": data["test"].labels}, data.source)
+    labels = {name: data[name].labels for name in ("test", "validation")}
+    records.write_predictions("labels", labels, data.source)
     experiment = recipes.find("small_cnn")
     found = train.record_unseen([experiment], data)[experiment.run_name]["unseen_only"]
     written = records.Records(tmp_path)
     estimate = written.estimate("small_cnn", "unseen_only")
     assert (found.value, estimate.value, estimate.n) == (15 / 16, 15 / 16, 16)
-    assert written.correct("small_cnn", "unseen_only").tolist() == [[True] * 15 + [False]]
+    for image_set in records.UNSEEN_ONLY:
+        assert written.correct("small_cnn", image_set).tolist() == [[True] * 15 + [False]]
     assert "weights" not in written.record("small_cnn", "unseen_only").details
 
 

@@ -36,7 +36,7 @@ from helpers.data.photographs import CLASS_NAMES
 from helpers.data.sets import SHIFT_SEEDS
 from helpers.evaluation import metrics
 from helpers.evaluation.metrics import LEVEL, Difference, Estimate
-from helpers.evaluation.records import UNSEEN_ONLY, NotMeasuredError
+from helpers.evaluation.records import NotMeasuredError
 from helpers.models.backbones import BACKBONES
 from helpers.training.recipes import (
     ABLATION,
@@ -259,12 +259,12 @@ def _unseen_alone(records: Records) -> dict[str, str]:
     """
     found, networks = {}, {"plain": "fine_tuned", "course": NETWORKS["course"]}
     for word, name in networks.items():
-        estimate = records.estimate(name, UNSEEN_ONLY)
+        estimate = records.estimate(name, "unseen_only")
         found |= {f"{word} {key}": text for key, text in _texts(estimate).items()}
     chains = shifts.chains(len(records.labels("shifted_test")), SHIFT_SEEDS["shifted_test"])
     rows = np.array([not any(shifts.OPERATIONS[name].seen for name in c) for c in chains])
     for word, image_set, where in (
-        ("gain", UNSEEN_ONLY, slice(None)),
+        ("gain", "unseen_only", slice(None)),
         ("whole gain", "shifted_test", slice(None)),
         ("part gain", "shifted_test", rows),
     ):

@@ -24,8 +24,8 @@ from helpers.evaluation.machine import provenance
 from helpers.evaluation.metrics import Estimate
 from helpers.files import locked, read_arrays, replaced, write_json
 
-# The test photographs under the shift's unseen operations alone (see `commands.train`).
-UNSEEN_ONLY = "unseen_only"
+# Sets under the shift's unseen operations alone, and whose photographs they are (`commands.train`).
+UNSEEN_ONLY = {"unseen_only_validation": "validation", "unseen_only": "test"}
 
 # Titles of the image sets that accuracies are recorded for. A shifted set has two parts: the images
 # whose changes all have a counterpart in a training augmentation, and the others.
@@ -38,7 +38,8 @@ IMAGE_SETS = {
     "shifted_test_unseen": "shifted: with unseen",
     "second_acquisition": "second acquisition",
     "medmnist_c": "MedMNIST-C",
-    UNSEEN_ONLY: "shifted: unseen only",
+    "unseen_only_validation": "validation: unseen only",
+    "unseen_only": "shifted: unseen only",
 }
 # Models are chosen on these sets, and the chosen one is reported on those.
 CHOOSE_ON = ("validation", "shifted_validation")
@@ -195,7 +196,7 @@ class Records:
         """
         self.record(experiment, image_set, seed)
         run = run_name(experiment, seed)
-        return self._stored(_unseen_file(run) if image_set == UNSEEN_ONLY else run, image_set)
+        return self._stored(_unseen_file(run) if image_set in UNSEEN_ONLY else run, image_set)
 
     def labels(self, image_set: str) -> np.ndarray:
         """Return the labels of an image set, int64 (N,).
@@ -204,7 +205,7 @@ class Records:
             CourseError: if their file is missing or damaged, or holds none of this image set.
         """
         # The same photographs, changed otherwise.
-        return self._stored("labels", "test" if image_set == UNSEEN_ONLY else image_set)
+        return self._stored("labels", UNSEEN_ONLY.get(image_set, image_set))
 
     def predicted(self, experiment: str, image_set: str) -> np.ndarray:
         """Return int (seeds, N): the class that each seed of an experiment predicts."""
@@ -390,9 +391,10 @@ def write_run(
     write(written, source)
 
 
-def write_unseen(run: str, logits: np.ndarray, source: Source) -> None:
-    """Write a run's logits on UNSEEN_ONLY, float (N, classes), to a file of their own."""
-    write_predictions(_unseen_file(run), {UNSEEN_ONLY: _halves(logits)}, source)
+def write_unseen(run: str, logits: dict[str, np.ndarray], source: Source) -> None:
+    """Write a run's logits, float (N, classes), on the sets of UNSEEN_ONLY to their own file."""
+    halves = {name: _halves(values) for name, values in logits.items()}
+    write_predictions(_unseen_file(run), halves, source)
 
 
 def _halves(logits: np.ndarray) -> np.ndarray:
@@ -401,7 +403,7 @@ def _halves(logits: np.ndarray) -> np.ndarray:
 
 
 def _unseen_file(run: str) -> str:
-    return f"{run}-{UNSEEN_ONLY}"
+    return f"{run}-unseen_only"
 
 
 def write_predictions(name: str, arrays: dict[str, np.ndarray], source: Source) -> None:

@@ -28,9 +28,9 @@ from helpers.data.sets import load_course_data
 from helpers.files import kind, replaced, write_json
 from helpers.models import released
 
-# What is shown beside what: the released model of the homework report's fine-tuning, and the
-# course's own.
-NETWORKS = {"fine_tuned": "The homework's network", released.DEFAULT: "The course's network"}
+# What is shown beside what: the released models of the homework report's fine-tuning and of the
+# course's final model.
+NETWORKS = {"fine_tuned": "The homework's network", "final": "The course's network"}
 
 PAGE = Path(__file__).with_name("break_page")
 RUNTIME = "onnxruntime-web"

@@ -77,7 +77,8 @@ recorded = records.published()
 # A [released model](../docs/glossary.md#released-model) is a folder in `models/`: the network's
 # description, its weights (6.9 MB), and a [card](../models/final/CARD.md) that says what it was trained
 # on, how it was measured, and where it fails. One line loads it, and refuses files that are not those of
-# the card.
+# the card. This lesson uses `final`, where `08` ended, for it is small and quick. Its larger sister `larger`
+# does the work in `predict` and in the submission, below.
 
 # %% tags=["nbval-ignore-output"]
 model = released.load("final")
@@ -185,7 +186,7 @@ def fit_temperature(logits, labels):
 
 # %% [markdown]
 # We compare two networks, as in `08`: *before* is the fine-tuning of `05_finetune`, without augmentation,
-# *after* is the released model. Their logits are recorded.
+# *after* is the final model. Their logits are recorded.
 
 # %%
 NETWORKS = {"fine_tuned": "before", "final": "after"}
@@ -487,7 +488,7 @@ print(f"two classes allowed:   {metrics.fraction(of_two)}")
 #
 # ## The competition at home
 #
-# `make submission` packs the released model, with its eight views, into `submission.zip` in the
+# `make submission` packs the released model `larger`, with eight views, into `submission.zip` in the
 # competition's format, and
 # `make score SUBMISSION=submission.zip` lets any such zip, yours or a friend's, predict in a process of
 # its own. The private test is not public. What some teams have published about it:

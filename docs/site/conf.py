@@ -29,7 +29,7 @@ language = "en"
 extensions = ["myst_nb", "sphinx_design"]
 include_patterns = [
     *("docs/**.md", "notebooks/*.ipynb", "notebooks/solutions/*.ipynb"),
-    *("data/README.md", "models/final/CARD.md", "CONTRIBUTING.md"),
+    *("data/README.md", "models/final/CARD.md", "models/larger/CARD.md", "CONTRIBUTING.md"),
 ]
 exclude_patterns = ["build", ".*", "**/.ipynb_checkpoints"]
 if BREAK.exists():

@@ -121,6 +121,7 @@ def test_a_changed_record_changes_table_and_pdf(built, tmp_path):
 def test_missing_records_are_all_named_and_nothing_is_written(built, tmp_path):
     folder = _copy(built, tmp_path)
     needed = ("fine_tuned_mild-seed0/test/", "subset_layers-seed2/", "small_cnn-seed2/")
+    needed = (*needed, "final-seed0/unseen_only/")
     forget(folder, *needed, "fine_tuned-seed0/medmnist_c/", "vgg_like", "tuning")
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
     with pytest.raises(course.CourseError) as raised:
@@ -130,6 +131,7 @@ def test_missing_records_are_all_named_and_nothing_is_written(built, tmp_path):
     assert "train run fine_tuned_mild --seeds 0`" in sentence
     assert "train run small_cnn subset_layers --seeds 2`" in sentence
     assert "helpers train robustness fine_tuned`" in sentence
+    assert "helpers train unseen final`" in sentence
     assert "vgg_like" not in sentence
     assert "tuning" not in sentence
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before

@@ -27,6 +27,7 @@ from commands.report.tables import (
     CHOOSING_SETS,
     CORRUPTED,
     PAIRED_SETS,
+    UNSEEN,
     Records,
     commands,
     quoted,
@@ -100,6 +101,8 @@ def required(costs: dict) -> dict[str, Iterable[str]]:
     networks = [name for net, name in SUBSET_OF_NETWORK.items() if net not in costs["missing"]]
     for name in networks:
         runs.setdefault(f"{name}-seed0", tuple(CHOOSING_SETS))
+    for name in UNSEEN:
+        runs[f"{name}-seed0"] = (*runs.get(f"{name}-seed0", ()), "unseen_only")
     return runs
 
 
@@ -127,7 +130,7 @@ def _check_logits(records: Records, runs: dict[str, Iterable[str]]) -> None:
         f"{run}/{image_set}"
         for run, sets in runs.items()
         for image_set in sets
-        if image_set not in ("shifted_test_seen", "shifted_test_unseen", *CORRUPTED)
+        if image_set not in ("shifted_test_seen", "shifted_test_unseen", "unseen_only", *CORRUPTED)
         and accuracy_key(run, image_set) in records.by_key
         and len(records.arrays(run).get(image_set, ())) != len(labels.get(image_set, "?"))
     ]

@@ -47,6 +47,8 @@ PAIRED_SETS = {
 }
 # MedMNIST-C as a whole, and each corruption.
 CORRUPTED = ("medmnist_c", *(f"medmnist_c/{name}" for name in corruptions.CORRUPTIONS))
+# What is compared under unseen operations alone.
+UNSEEN = ("fine_tuned", "final", "ladder_lite2_larger")
 TABLE1_SETS = {**PAIRED_SETS, "medmnist_c": IMAGE_SETS["medmnist_c"]}
 CHOOSING_SETS = {name: IMAGE_SETS[name] for name in CHOOSE_ON}
 ABLATION_SETS = ("test", "shifted_test", "second_acquisition", "medmnist_c")
@@ -218,11 +220,14 @@ def commands(keys: Iterable[str], most_names: int | None = None) -> list[str]:
         keys: of records, or without "/accuracy".
         most_names: where a command has more, NAME stands for them; None to name all.
     """
-    seeds, corrupted = defaultdict(set), {}
+    # "unseen_only" and "medmnist_c" are measured after training.
+    seeds, later = defaultdict(set), {"robustness": {}, "unseen": {}}
     for key in keys:
         experiment, seed = key.split("/")[0].rsplit("-seed", 1)
         if key.split("/")[1] == "medmnist_c":
-            corrupted[experiment] = True
+            later["robustness"][experiment] = True
+        elif key.split("/")[1] == "unseen_only":
+            later["unseen"][experiment] = True
         else:
             seeds[experiment].add(seed)
     together = defaultdict(list)
@@ -232,8 +237,7 @@ def commands(keys: Iterable[str], most_names: int | None = None) -> list[str]:
         f"helpers train run {_named(names, most_names)} --seeds {wanted}"
         for wanted, names in together.items()
     ]
-    if corrupted:
-        found.append(f"helpers train robustness {' '.join(corrupted)}")
+    found += [f"helpers train {how} {' '.join(names)}" for how, names in later.items() if names]
     return [f"COURSE_PROFILE=full python -m {command}" for command in found]
 
 

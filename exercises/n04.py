@@ -19,9 +19,11 @@ _computed: dict[tuple, object] = {}
 
 def _once(compute: Callable, model: object, *arrays: np.ndarray) -> object:
     """Return compute(model, *arrays), computed once for each model (or function) and content."""
-    contents = [hashlib.sha1(np.ascontiguousarray(array)).digest() for array in arrays]
     weights = model.get_weights() if hasattr(model, "get_weights") else []
-    contents += [hashlib.sha1(np.ascontiguousarray(array)).digest() for array in weights]
+    contents = (
+        hashlib.sha1(np.ascontiguousarray(array), usedforsecurity=False).digest()
+        for array in (*arrays, *weights)
+    )
     key = (compute, model, *contents)
     if key not in _computed:
         _computed[key] = compute(model, *arrays)

@@ -233,7 +233,8 @@ def trained_remedies(image_set):
 # Logit adjustment is judged on the *same three networks*, with and without it. So each seed has a
 # difference of its own, and a lucky seed is lucky on both sides. What is left to count is how far
 # these differences lie apart. Three of them say little about that; every augmentation of
-# `06_augment` has three more seeds, on the same training images, so we adjust all of them too.
+# `06_augment` has three more seeds, on the same training images, so we adjust all of them too, and
+# take it that a seed matters as much in each.
 
 
 # %%
@@ -288,8 +289,8 @@ style.save(figure, "07_remedies", data.source, recorded.stamp)
 # **No remedy is shown to mend anything here, on either set.** That is not the same as *remedies do
 # not work*: the intervals of the trained remedies reach two to three and a half points to either side,
 # and a smaller gain could hide inside. That of logit adjustment reaches about one: the luck of a seed
-# cancels where the same network is judged twice. It is what one should expect where the largest class
-# has less than three times the images of the smallest, and each has hundreds.
+# cancels where the same network is judged twice. That nothing is found is what one should expect
+# where the largest class has less than three times the images of the smallest, and each has hundreds.
 #
 # ## Live: what imbalance looks like when it is the cause
 #

@@ -103,12 +103,13 @@ def chunks(
     then takes the memory of one chunk, and not of the file.
     """
     count = len(images) if rows is None else len(rows)
-    mapped = getattr(images, "_mmap", None) if getattr(images, "mode", None) == "r" else None
+    # Windows cannot give back; a mapping that can be written to might lose what was written.
+    gives_back = getattr(images, "mode", None) == "r" and hasattr(mmap, "MADV_DONTNEED")
     for start in range(0, count, CHUNK):
         place = slice(start, min(start + CHUNK, count))
         yield place, np.asarray(images[place if rows is None else rows[place]])
-        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):  # Windows lacks it
-            mapped.madvise(mmap.MADV_DONTNEED)
+        if gives_back:
+            images._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def taken(images: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -503,9 +503,8 @@ pd.DataFrame(gains).T.round(1)
 #   −2.5 to +2.6 points: a difference of 2 points could hide in it.
 # - *The tie was broken by a criterion that is blind to the question.* Clean validation had −1.3
 #   points, an interval that holds zero, and it says nothing about shift.
-# - *Two shifted sets are two samples of possible changes.* The shifted test holds operations that
-#   shifted validation lacks; a network can be better at those. Five intervals were drawn, too: one
-#   of them may stray.
+# - *Two shifted sets are two samples of possible changes.* Both draw from the same operations, but
+#   other cells meet other chains of them. Five intervals were drawn, too: one of them may stray.
 # - *And we don't go back.* To switch to MobileNetV3-Small now would be choosing on the test set:
 #   its number would no longer report anything. What we may change is the rule for the next choice
 #   (more shifted images, more seeds, the smaller network where nothing tells two apart), and the
@@ -596,9 +595,9 @@ answer = ...
 check("04.4", answer, backbone=backbone, probe=probes["ImageNet backbone"], judge=judge)
 
 # %% [markdown]
-# **Exercise 04.5** (10 minutes) · Is MobileNetV3-Small better at the operations that shifted
-# validation lacks, or everywhere? Compare it with Lite0 on `"shifted_test_unseen"`, the images of the
-# shifted test with such an operation, and on `"shifted_test_seen"`, the others (`gain` shows both with
+# **Exercise 04.5** (10 minutes) · Is MobileNetV3-Small better at some operations only, or everywhere?
+# Compare it with Lite0 on `"shifted_test_unseen"`, the images of the shifted test with an operation that
+# no augmentation of this course imitates, and on `"shifted_test_seen"`, the others (`gain` shows both with
 # intervals). Hand over the first: the mean difference over the three seeds, in points.
 
 # %% tags=["nbval-ignore-output"]

@@ -686,4 +686,4 @@ check("06.6", answer)
 #   for corruptions that it does not imitate.
 # - E. Mintun et al. 2021, *On interaction between augmentations and corruptions in natural corruption
 #   robustness*, NeurIPS: practising for the exam, measured.
-# - S. Di Salvo et al. 2024, *MedMNIST-C*, arXiv:2406.17536.
+# - F. Di Salvo et al. 2024, *MedMNIST-C*, arXiv:2406.17536.

@@ -22,7 +22,7 @@
 #   CutMix, a cosine schedule with warm-up, label smoothing, averaged weights, larger images,
 # - train a small network with several of them in one `compile` and `fit`,
 # - read an ablation critically: what each step changes, what it brings, and what one training may say,
-# - ask whether more training, another network, an ensemble or tuning would have done as well,
+# - ask whether more training, a larger network, an ensemble or tuning would have done as well, or better,
 # - and find out how honest the shifted test is, what a shift brings that nobody designed, and which class
 #   stays hard.
 #
@@ -248,10 +248,10 @@ figure.suptitle(
 style.save(figure, "08_occlusion", data.source)
 
 # %% [markdown]
-# On photographs both lean on the cell, in the middle; but *before* stakes up to half of its
-# probability on one square, and *after* hardly anything. (*Grad-CAM* reads a similar map from
-# gradients in one step. On a 96-pixel image the last feature map of this network has three by three
-# places, too coarse to see anything; so we cover and look.)
+# **On photographs both lean on the cell, in the middle; but *before* stakes up to half of its
+# probability on one square, and *after* hardly anything.** (*Grad-CAM* reads a similar map from
+# gradients in one step. The last feature map of these networks has only three or four places on a side,
+# too coarse to see anything; so we cover and look.)
 #
 # ## What do its features remember?
 #
@@ -276,14 +276,16 @@ for name, of_network in features.items():
 # %% tags=["nbval-ignore-output"]
 for name, of_network in features.items():
     moved = np.linalg.norm(of_network[1:] - of_network[0], axis=-1).mean()
-    apart = np.linalg.norm(of_network[0][:, None] - of_network[0][None], axis=-1).mean()
+    apart = np.linalg.norm(of_network[0][:, None] - of_network[0][None], axis=-1)
+    apart = apart.sum() / (len(cells) * (len(cells) - 1))  # none to itself
     print(f"{name}: the probe names {named[name]:.0%} of the operations; a change moves")
     print(f"        the features by {moved / apart:.2f} of the distance between two cells")
 
 # %% [markdown]
-# The probe says whether the change can still be *read* from the features, the distance how *loud*
-# it is. A network need not forget how a photograph was taken, but it must not let that drown the
-# cell.
+# The probe says whether the change can still be *read* from the features (guessing would name one
+# version in 25, 4 %), the distance how *loud* it is. **On photographs a change moves the features of
+# *before* half as far as another cell would, those of *after* about a sixth as far.** A network need not
+# forget how a photograph was taken, but it must not let that drown the cell.
 #
 # ## The remedies, one by one
 #
@@ -448,12 +450,12 @@ for sure in (0.90, 0.9125, 0.99, 0.999999):
 
 # %% [markdown]
 # The cheapest answer is to be exactly as sure as the smoothed label, 91.25 %, even where the network is
-# always correct. Keep this in mind for the reliability diagram in `09_use`.
+# always correct. Keep this in mind for `09_use`, which asks whether a network's probabilities are honest.
 #
 # ### Averaged weights
 #
 # Near the end of a training the weights wander around a good place. Their *exponential moving average*
-# (EMA) stands closer to it than any single step (Polyak & Juditsky 1992). It is one line:
+# (EMA) usually stands closer to it than they do (Polyak & Juditsky 1992). It is one line in the loop:
 
 # %%
 rng = np.random.default_rng(0)
@@ -560,9 +562,9 @@ heading = f"On validation {ends[0]:.0%} are correct, with smoothed labels {ends[
 style.save(charts.learning_curves(histories, heading), "08_live", data.source)
 
 # %% [markdown]
-# Validation sees the averages: after the first epoch (20 steps at a momentum of 0.9) 12 % of the
-# untrained weights are still in them, after the second 1.5 %. Do not compare the two losses with
-# each other: a smoothed label cannot be matched with a loss of zero (with eight classes 0.47 is the
+# Validation sees the averages: after the first epoch (20 steps at a momentum of 0.9) about an eighth of
+# the untrained weights is still in them, after the second less than 2 %. Do not compare the two losses
+# with each other: a smoothed label cannot be matched with a loss of zero (with eight classes 0.47 is the
 # least, as above). Compare what the networks say.
 
 # %% tags=["nbval-ignore-output"]
@@ -573,8 +575,8 @@ for name, network in networks.items():
     print(f"{name}: {confidence:.1%} sure on average, {correct.value:.1%} correct")
 
 # %% [markdown]
-# Whether smoothing moves *accuracy* one small training cannot say. Look at the *confidence*: it should have
-# come down, also where the network is correct.
+# **Smoothing should have brought the *confidence* down; whether it moves *accuracy*, one small training
+# cannot say.** (After so few epochs a network may well be less sure than it is correct, smoothed or not.)
 #
 # ## The ablation, recorded
 #
@@ -631,6 +633,8 @@ for before, after in itertools.pairwise(ladder):
 # %%
 told = sum(difference.sign != 0 for row in rows.values() for difference in row.values())
 print(f"{told} of 12 differences can be told from chance")
+print("first network (first) and final model (second), shifted validation:")
+print(recorded.compare("fine_tuned", "final", "shifted_validation"))
 pd.DataFrame(rows).T.astype(str)
 
 # %% [markdown]
@@ -650,12 +654,15 @@ pd.DataFrame(rows).T.astype(str)
 #
 # ### More of the same, or a second opinion?
 #
-# We did not stop there. A *third part* went on from the final model for ten epochs, with the chain *wide*.
-# A *larger network*, EfficientNet-Lite2, began anew with ImageNet's weights and the chain *wide*: 30 epochs at
-# 96 pixels, then ten at 128, 167 minutes in all. Each can take the final model's place, or answer together
-# with it: in an *ensemble*, here the mean of two networks' logits. Which set may choose? Clean and shifted
-# validation, and a third one: the validation photographs under the eight *unseen* operations alone. No chain
-# of ours holds one of them (*wide*'s random masks come nearest, to bubbles). Four candidates, three sets, and so twelve questions to McNemar's test.
+# We did not stop there. A *third part* of the training went on from the final model for ten epochs, with the
+# chain *wide*. A *larger network*, EfficientNet-Lite2, began anew with ImageNet's weights and the chain *wide*:
+# 30 epochs at 96 pixels, then ten at 128, 167 minutes in all. Each can take the final model's place, or answer
+# together with it: in an *ensemble*, here the mean of two networks' logits.
+#
+# Which set may choose? Clean and shifted validation, and a third one: the validation photographs under *unseen*
+# operations alone. Those are the eight of the 24 that no chain of ours practises (`06_augment` named them:
+# stripes, bubbles, scratches, JPEG, pixelation, motion blur, elastic and perspective; *wide*'s random masks come
+# nearest, to bubbles). Four candidates, three sets, and so twelve questions to McNemar's test.
 
 # %%
 others = {"third part": "ladder_wide", "larger network": "ladder_lite2_larger"}
@@ -676,10 +683,10 @@ pd.DataFrame(rows, columns=columns)
 # %% [markdown]
 # Twelve questions: p has to be below 0.05 / 12 = 0.004. **On clean and on shifted validation nothing can be
 # told from the final model; under changes that nobody practised, the larger network and both ensembles are
-# better.** Shifted validation holds mostly what the final model practised for, and it cannot see what the wide
-# chain teaches. (We made the third set after the other two had shown nothing, and whoever goes on asking
-# finds something in the end. So a set that chose nothing must confirm it: the *test* photographs, under
-# unseen operations alone.)
+# better.** Most operations of shifted validation are such as the final model practised, so it may hardly see
+# what the wide chain teaches. (We made the third set after the other two had shown nothing, and whoever goes
+# on asking finds something in the end. So a set that chose nothing must confirm it: the *test* photographs,
+# under unseen operations alone.)
 
 # %%
 for name, experiment in {"final": "final", **others}.items():
@@ -687,12 +694,12 @@ for name, experiment in {"final": "final", **others}.items():
 print(recorded.compare("final", "ladder_lite2_larger", "unseen_only"))
 
 # %% [markdown]
-# **Confirmed: 2.6 points on photographs that chose nothing.** The larger network pays for it with half a
-# point on clean validation, if that is more than chance. Network, length and chain changed together; which
-# of them brings it, one training each cannot say. The third part, with the same chain on the small network,
-# suggests that the chain does much of it.
+# **Confirmed: 2.6 points on photographs that chose nothing.** The larger network may pay for it with half a
+# point on clean validation, which could be chance. Network, length and chain changed together; which of them
+# brings it, one training each cannot say. The third part, the same chain on the small network, stands
+# between the two: perhaps the chain does much of it.
 #
-# And the ensembles? They live on disagreement, so count the mistakes that are made twice:
+# And the ensembles? They live on disagreement, so count the mistakes that both make:
 
 # %%
 image_set = "unseen_only_validation"
@@ -702,12 +709,13 @@ for name, experiment in others.items():
     print(f"{name}: {wrong[experiment].sum()} mistakes, {twice} of them final's too")
 
 # %% [markdown]
-# Most mistakes are shared, and a partner cannot mend those. Eight views of each cell, which you will meet in
-# `09_use`, do more than a partner and need no second network
+# Most mistakes are shared, and a partner cannot mend those. To the larger network the final model adds nothing
+# here: alone it is 27 cells ahead of the final model, together with it 24 (the table's last two rows). Eight
+# views of each cell, which you will meet in `09_use`, bring it more and need no second network
 # ([decision 4](../docs/decisions/0004-the-final-model.md) has the numbers). So we released no ensemble, but the
-# larger network beside the final model: a photograph that you bring has been through changes which nobody
-# here practised, and `predict` and `make submission` use the larger one. This lesson stays with `final`, where
-# the ladder ends.
+# larger network, beside the final model. A photograph that you bring has been through changes that nobody here
+# practised; so `predict` and `make submission`, which you will meet in `09_use` too, take the larger one. The
+# lessons stay with `final`, where the ladder ends.
 #
 # ### Would tuning have done it?
 #
@@ -763,9 +771,9 @@ pd.DataFrame(table).T.rename_axis("batch normalisation, rate")
 #
 # ## How honest is the shifted test?
 #
-# Some of the 24 operations have a counterpart in the final model's augmentation: it practised turning,
-# so of course it survives turning. Others, such as JPEG, motion blur or bubbles, it never saw. Split the
-# shifted test by what each image's chain holds.
+# Back to *before* and *after*. Sixteen of the 24 operations have a counterpart in the final model's
+# augmentation: it practised turning, so of course it survives turning. The eight unseen ones, such as JPEG,
+# motion blur or bubbles, it never met. Split the shifted test by what each image's chain holds.
 
 # %%
 image_set = "shifted_test"
@@ -804,9 +812,9 @@ gain = 100 * (unseen["after"].value - unseen["before"].value)
 print(f"gained: {gain:.0f} points, on the shifted test {gaps['shifted test']:.0f}")
 
 # %% [markdown]
-# **Asked properly, 24 of the 30 points are no practice.** A network that has met many kinds of change
-# bears new kinds better. The other six may be practice; how hard the two sets are differs too, so the account
-# is not exact. (*Before* is here the released network, the second training of the same recipe.)
+# **Asked properly, the gain is 24 points where nothing was practised, against 30 on the shifted test.** The
+# final model bears kinds of change that it never met. The six points between may be practice, or not: the two
+# sets are not equally hard. (*Before* is here the released network, the second training of the same recipe.)
 #
 # MedMNIST-C was made by others, and is not free of this either: of its eleven corruptions five have a
 # counterpart in our augmentation (brightness up and down, contrast up and down, saturation), and defocus
@@ -836,9 +844,9 @@ style.save(figure, "08_second_acquisition", data.source, recorded.stamp)
 
 # %% [markdown]
 # **Nearly all of the gain is three classes: monocytes (22 to 93 %), lymphocytes (51 to 98 %) and
-# immature granulocytes (62 to 99 %).** The others were recognised before. Four hundred photographs
-# and one training of each network: a strong hint that such a training helps with real changes too,
-# not a law.
+# immature granulocytes (62 to 99 %).** The others were mostly recognised before. Four hundred
+# photographs and one training of each network: a strong hint that such a training helps with real
+# changes too, not a law.
 #
 # ### The class that stays hard
 #
@@ -854,15 +862,16 @@ found = matrix[immature, immature] / matrix[immature].sum()
 # %%
 mistaken = pd.Series(matrix[immature], index=class_names).drop("immature granulocytes")
 heading = (
-    f"{found:.0%} of the immature granulocytes are found; {mistaken.max()} of them are taken for "
-    f"a {mistaken.idxmax()}"
+    f"{found:.0%} of the immature granulocytes are found; the others are taken most often "
+    f"for a {mistaken.idxmax()} ({mistaken.max()})"
 )
 figure = charts.confusion({"": matrix}, class_names, heading)
 style.save(figure, "08_confusion", data.source, recorded.stamp)
 
 # %% [markdown]
-# They go to the monocyte (18), the neutrophil (17) and the basophil (15): a cell of the same shape, what
-# they become, and what they look like once the colours have turned.
+# **A fifth of them is missed. Most of those go to the monocyte (18), the neutrophil (17) and the basophil
+# (15)**: a cell of like shape, what many of them become, and perhaps what they look like once the colours have
+# turned.
 #
 # ## Recap
 #
@@ -874,13 +883,12 @@ style.save(figure, "08_confusion", data.source, recorded.stamp)
 # - trained a network with schedule, averaged weights and label smoothing in one `compile`,
 # - read an ablation that changes several things per step, and seen how little one training may say about a
 #   single step,
-# - compared the final model with more of the same, with a second opinion and with tuning, at what each
-#   cost,
+# - compared the final model with more of the same, with a second opinion and with tuning,
 # - told a larger network from the final model only where nobody had practised,
 # - and split the shifted test by what was practised, misread a part of 107 images, and asked again on 1,663.
 #
-# Test yourself: [five questions](../docs/quiz/08.md). Next: [`09_use`](09_use.ipynb) gives the final model
-# to those who have photographs.
+# Test yourself: [five questions](../docs/quiz/08.md). You have a network that survives, and know how far that
+# may be believed. Next: [`09_use`](09_use.ipynb) puts it into the hands of those who have photographs.
 #
 # ## Exercises
 #
@@ -916,7 +924,8 @@ check("08.3", cutmix)
 # %% [markdown]
 # **Exercise 08.4** (15 minutes). Which operation would you add to the final model's training next? Let the
 # recorded answers decide: for each operation, take the shifted images whose chain contains it, and give the
-# *name* of the operation on which the final model is least accurate. Mind which set may decide.
+# *name* of the operation on which the final model is least accurate. Mind which set may decide. (And look at
+# the second of your list: could the two be told apart?)
 
 # %% tags=["nbval-ignore-output"]
 answer = ...

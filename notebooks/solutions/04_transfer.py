@@ -130,11 +130,12 @@ print(
 check("04.4", answer, backbone=backbone, probe=plain_probe, judge=judge)
 
 # %% [markdown]
-# **Exercise 04.5** · Is MobileNetV3-Small better at the operations that shifted validation lacks?
+# **Exercise 04.5** · Is MobileNetV3-Small better at the operations that no augmentation imitates?
 # Give the mean difference to Lite0 over the three seeds, in points, on `"shifted_test_unseen"`.
 #
-# Yes, but on average it is ahead on the others too, where the interval holds zero. So the new operations
-# alone do not explain what the rule missed: chance in the choice of images, on either set, is the rest.
+# Yes, but on average it is ahead on the others too, where the interval holds zero. So these operations
+# alone do not explain what the rule missed, and shifted validation holds them as well: chance in the choice
+# of images and chains, on either set, is the rest.
 
 # %%
 recorded = records.published()

@@ -63,10 +63,12 @@ def strangers(images: np.ndarray) -> dict[str, list[np.ndarray]]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print accuracy and honesty of `predict` on cells of other sizes, and what strangers get."""
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args(arguments)
-    data, network = load_course_data(), asking.load_network(released.DEFAULT)
+    )
+    parser.add_argument("--model", default=released.DEFAULT, help="name of a folder in models/")
+    options = parser.parse_args(arguments)
+    data, network = load_course_data(), asking.load_network(options.model)
     validation = data["validation"]
     rows = np.random.default_rng(0).permutation(len(validation))[:PHOTOGRAPHS]
     images, labels = validation.images[rows], validation.labels[rows]

@@ -713,8 +713,8 @@ for name, experiment in others.items():
 # here: alone it is 27 cells ahead of the final model, together with it 24 (the table's last two rows). Eight
 # views of each cell, which you will meet in `09_use`, bring it more and need no second network
 # ([decision 4](../docs/decisions/0004-the-final-model.md) has the numbers). So we released no ensemble, but the
-# larger network, beside the final model. A photograph that you bring has been through changes that nobody here
-# practised; so `predict` and `make submission`, which you will meet in `09_use` too, take the larger one. The
+# larger network, beside the final model. A competition's test has been through changes that nobody here
+# practised; so `make submission`, which you will meet in `09_use` too, packs the larger one. The
 # lessons stay with `final`, where the ladder ends.
 #
 # ### Would tuning have done it?

@@ -188,7 +188,7 @@ def test_without_an_experiment_the_command_packs_the_released_model(
     monkeypatch.setattr(submission, "load_course_data", never)
     monkeypatch.setattr(run, "load_trained", never)
     monkeypatch.setattr(course, "root", lambda: tmp_path)
-    with pytest.raises(CourseError, match=f"There is no released model {released.DEFAULT!r}"):
+    with pytest.raises(CourseError, match=f"There is no released model {submission.PACKED!r}"):
         submission.main([])
     card = {
         "class_names": list(CLASS_NAMES),
@@ -197,12 +197,12 @@ def test_without_an_experiment_the_command_packs_the_released_model(
         "backbone": None,
         "training": {"profile": "full", "source": "mirror"},
     }
-    (tmp_path / "models" / released.DEFAULT).mkdir(parents=True)
+    (tmp_path / "models" / submission.PACKED).mkdir(parents=True)
     halves = released.weights_file([w.astype(np.float16) for w in model.get_weights()])
     files = {"network.json": released.network_file(model), "weights.npz": halves}
     card["sha256"] = {f: hashlib.sha256(content).hexdigest() for f, content in files.items()}
     for name, content in {**files, "card.json": json.dumps(card).encode()}.items():
-        (tmp_path / "models" / released.DEFAULT / name).write_bytes(content)
+        (tmp_path / "models" / submission.PACKED / name).write_bytes(content)
     assert submission.main([]) == 0
     first = (tmp_path / "submission.zip").read_bytes()
     assert submission.main(["--to", str(tmp_path / "again.zip")]) == 0
@@ -215,7 +215,7 @@ def test_without_an_experiment_the_command_packs_the_released_model(
     for weight, whole in zip(weights, model.get_weights(), strict=True):
         assert weight.dtype == whole.dtype
         np.testing.assert_array_equal(weight, whole.astype(np.float16).astype(whole.dtype))
-    expected = released.load().predict(IMAGES, verbose=0).argmax(axis=1)
+    expected = released.load(submission.PACKED).predict(IMAGES, verbose=0).argmax(axis=1)
     np.testing.assert_array_equal(model.predict(IMAGES, verbose=0).argmax(axis=1), expected)
 
 

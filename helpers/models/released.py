@@ -31,7 +31,7 @@ from helpers.course import CourseError
 from helpers.data.photographs import IMAGE_SIZE
 from helpers.models import networks
 
-DEFAULT = "larger"
+DEFAULT = "final"
 NETWORK, WEIGHTS, CARD = "network.json", "weights.npz", "card.json"
 
 # A zip's earliest date: the same in every build.

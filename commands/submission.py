@@ -3,8 +3,8 @@
 Command:
     python -m helpers submission [EXPERIMENT] [--views 1|8] [--to submission.zip]
 
-Without EXPERIMENT it is the released model `larger` (`models.released`), which needs no training and
-no photographs.
+Without EXPERIMENT it is the released model `larger` (`models.released`), which needs no training
+and no photographs.
 """
 
 import argparse

@@ -145,5 +145,5 @@ def _by_operation(recorded: Any, experiment: str, image_set: str) -> dict[str, f
     "validation holds and training images do not.",
 )
 def beat_the_live_network(answer: object) -> str | None:
-    """Expect two lists of accuracies: yours gain more on the lesson's than seeds alone may."""
+    """Expect two lists of accuracies, yours and the lesson's, and the verdict that they allow."""
     return compare.seeds(answer)

@@ -230,13 +230,13 @@ def test_nothing_of_the_users_is_written_over(model, tmp_path, monkeypatch, ther
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("model.py", "class Model: ...")
     before = path.read_bytes() if path.is_file() else None
-    monkeypatch.setattr(released, "load", lambda: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(released, "load", lambda name: pytest.fail("a model was loaded"))
     with pytest.raises(CourseError, match="is there and was not written by this command"):
         submission.main(["--to", str(path)])
     assert (path.read_bytes() if path.is_file() else None) == before
     with pytest.raises(CourseError, match=r"cell\.jpg is no \.zip"):
         submission.main(["--to", str(tmp_path / "cell.jpg")])
-    monkeypatch.setattr(released, "load", lambda: model)
+    monkeypatch.setattr(released, "load", lambda name: model)
     again = tmp_path / "again.zip"
     assert [submission.main(["--to", str(again)]) for _ in range(2)] == [0, 0]
 

@@ -354,9 +354,10 @@ style.save(figure, "09_familiarity", data.source)
 # ([decision 9](../docs/decisions/0009-photographs-from-anywhere.md)): a fifth of the holidays is still some
 # kind of cell. And the limit has its price, 5 % of the shifted cells, by its very definition.
 #
-# The larger network bears more changes than `final`, and tells strangers worse: it gave no name to 53 % of
-# those corners, to 83 % of the masks and to 61 % of the holidays. **What a network has learned to look past,
-# it no longer finds strange.** So `predict` stays with `final`.
+# **The larger network bears more changes than `final`, and tells strangers worse**: it gave no name to 53 % of
+# those corners, to 83 % of the masks and to 61 % of the holidays. Perhaps what a network has learned to look
+# past it no longer finds strange; which of the two networks' differences does it, nobody measured. So `predict`
+# stays with `final`.
 #
 # ## Give it a photograph
 #

@@ -383,6 +383,12 @@ def sentences_of_09():
             decision,
         ).groups()
     ]
+    worse = re.search(
+        r"unfamiliar are ([\d.]+) % of the corners, ([\d.]+) % of the holiday pictures, "
+        r"([\d.]+) % of the masks",
+        decision,
+    )
+    worse = [f"{float(number):.0f}" for number in worse.groups()]
     small = re.search(r"\| 30 % of their size \| ([\d.]+) % .*?\| ([\d.]+) %", decision).groups()
     return [
         f"its weights ({weights / 1e6:.1f} MB)",
@@ -390,6 +396,8 @@ def sentences_of_09():
         f"gave no name to {strangers[0]} % of corners with red cells, to {strangers[2]} % of "
         f"masks, and to {strangers[1]} % of the pieces",
         f"has its price, {100 * unfamiliar:.0f} % of the shifted cells",
+        f"gave no name to {worse[0]} % of those corners, to {worse[2]} % of the masks and to "
+        f"{worse[1]} % of the holidays",
         f"{small[0]} % were named correctly as they were and {small[1]} % once the cell was found",
         f"Eight views bring {100 * eight - value(FINAL, 'shifted_test'):.1f} points "
         "(before rounding)",

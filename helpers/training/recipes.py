@@ -109,6 +109,39 @@ _FAMILIES: Variants = {
     ),
 }
 
+# Composed augmentation with one family left out, to be judged where that family occurs.
+_ALL_BUT_ONE: Variants = {
+    f"subset_without_{family}": (f"without {family}", {"augmentation": f"without_{family}"})
+    for family in ("geometry", "colour", "occlusion")
+}
+
+# What the steps towards the final model change, each alone. The average is shorter than theirs, as
+# these trainings are; their momentum would leave a third of the first weights in it.
+_ALONE: Variants = {
+    "subset_composed": ("composed augmentation", {}),
+    "subset_strong": ("strong chain", {"augmentation": "strong"}),
+    "subset_composed_schedule": (
+        "cosine schedule from 3e-4",
+        {"schedule": "cosine", "learning_rate": 3e-4, "patience": None},
+    ),
+    "subset_composed_batch_norm": ("batch normalisation trained", {"freeze_batch_norm": False}),
+    "subset_composed_larger": ("images of 112 px", {"image_size": 112}),
+    "subset_composed_averaged": ("averaged weights", {"ema": 0.95}),
+    "subset_composed_cutmix": ("CutMix", {"mix": "cutmix"}),
+    "subset_composed_smoothed": ("smoothed labels", {"label_smoothing": 0.1}),
+    "subset_composed_all_layers": ("all layers trained", {"freeze": None}),
+}
+
+# Augmentations for four times as many epochs, one seed each: is it the length that helps?
+_LONGER: Variants = {
+    f"{name}_longer": (title, {"augmentation": augmentation, "budget": "subset_longer"})
+    for name, title, augmentation in (
+        ("subset_fine_tuned", "none", "none"),
+        ("subset_rand_augment", "RandAugment, each epoch", "rand_augment"),
+        ("subset_composed", "composed", "composed"),
+    )
+}
+
 
 def _titles(variants: Variants) -> dict[str, str]:
     return {name: title for name, (title, _) in variants.items()}
@@ -116,6 +149,7 @@ def _titles(variants: Variants) -> dict[str, str]:
 
 TRIALS, REMEDIES, WAYS = map(_titles, (_TUNING, _REMEDIES, _WAYS))
 RATES, FAMILIES = map(_titles, (_RATES, _FAMILIES))
+ALL_BUT_ONE, ALONE, LONGER = map(_titles, (_ALL_BUT_ONE, _ALONE, _LONGER))
 REFERENCE = next(iter(TRIALS))
 
 # From the homework report's fine-tuning to the course's final model, one seed each.
@@ -210,7 +244,17 @@ def rates_of_fine_tuning() -> dict[str, Experiment]:
 
 def augmentations() -> dict[str, Experiment]:
     """Return trainings on the fixed subset: plain, families alone and composed, RandAugment."""
-    return _variants(fine_tuned_on_subset(), _FAMILIES)
+    return _variants(fine_tuned_on_subset(), _FAMILIES | _ALL_BUT_ONE)
+
+
+def longer_augmentations() -> dict[str, Experiment]:
+    """Return augmentations of `augmentations` trained longer, to the last epoch."""
+    return _variants(fine_tuned_on_subset().variant("", patience=None), _LONGER)
+
+
+def alone() -> dict[str, Experiment]:
+    """Return composed augmentation on the fixed subset, and one change of `steps` at a time."""
+    return _variants(fine_tuned_on_subset().variant("", augmentation="composed"), _ALONE)
 
 
 def steps() -> dict[str, Experiment]:
@@ -309,6 +353,8 @@ def catalogue() -> dict[str, Experiment]:
         **rates_of_fine_tuning(),
         **remedies(),
         **augmentations(),
+        **longer_augmentations(),
+        **alone(),
         **steps(),
         **_by_name(longer(), final(), wide(), larger_network(), larger_final()),
     }

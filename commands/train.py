@@ -3,14 +3,16 @@
 Commands:
     python -m helpers train list
     python -m helpers train run NAME [NAME ...] [--seeds 0 1 2] [--force]
+    python -m helpers train freeze      write evaluation_sets.json; once, on purpose
     python -m helpers train robustness NAME [NAME ...]   on MedMNIST-C
     python -m helpers train unseen NAME [NAME ...] [--released]   on the shift's unseen operations
+    python -m helpers train families NAME [NAME ...] [--released]   on each of its families alone
     python -m helpers train views NAME [NAME ...]        on all turns and mirrored, averaged
-    python -m helpers train freeze      write evaluation_sets.json; once, on purpose
 
-Two kinds of sets answer for the changes that nobody trained for: MedMNIST-C (11 corruptions in 5
-severities), and the test and validation photographs under chains of the shift's unseen operations
-alone. All are made on the fly, once for all networks that are evaluated together.
+The last four evaluate what is trained already, and know `--seeds` too. Two kinds of sets answer for
+changes that nobody trained for: MedMNIST-C (11 corruptions in 5 severities), and test and
+validation photographs under some of the shift's operations (`PARTIAL_SHIFTS`). All are made on the
+fly, once for all networks that are evaluated together.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from helpers.course import CourseError
 from helpers.data import splits
 from helpers.data.photographs import ImageSet
 from helpers.data.sets import (
+    PARTIAL_SHIFTS,
     SHIFT_SEEDS,
     SHIFT_SEVERITY,
     SHIFT_VERSION,
@@ -42,7 +45,8 @@ from helpers.training.run import load_trained, result
 
 CORRUPTED_IMAGES = 1000
 CORRUPTION_SEED = 13
-UNSEEN_SEEDS = {"unseen_only": 14, "unseen_only_validation": 15}
+# The groups of PARTIAL_SHIFTS, by command.
+PARTIAL = {"unseen": "unseen_only", "families": "family_only"}
 
 
 def corrupted_base(data: CourseData) -> ImageSet:
@@ -89,12 +93,6 @@ def corrupted_accuracies(predictions: np.ndarray, labels: np.ndarray) -> dict[st
     return {"medmnist_c": metrics.mean_fraction(correct.mean(axis=(0, 1))), **each}
 
 
-def unseen_images(images: np.ndarray, seed: int) -> np.ndarray:
-    """Return uint8 images changed by the shift's operations without a counterpart in training."""
-    unseen = [name for name, operation in shifts.OPERATIONS.items() if not operation.seen]
-    return shifts.competition_like(images, seed, SHIFT_SEVERITY, unseen)
-
-
 def record_robustness(
     trained: list[Experiment], data: CourseData
 ) -> dict[str, dict[str, Estimate]]:
@@ -113,28 +111,29 @@ def record_robustness(
     return means
 
 
-def record_unseen(
-    trained: list[Experiment], data: CourseData, from_release: bool = False
+def record_partial(
+    trained: list[Experiment], data: CourseData, group: str, from_release: bool = False
 ) -> dict[str, dict[str, Estimate]]:
-    """Evaluate trainings under unseen operations alone and record that; return it by run.
+    """Evaluate trainings under some operations of the shift and record that; return it by run.
 
     Args:
         trained: what to evaluate.
         data: images by role.
+        group: of PARTIAL_SHIFTS.
         from_release: evaluate the released model that has the training's name instead, and say so
             in the record: it may be a second training of the same settings.
 
     Raises:
         CourseError: if no released model has that name, or it was trained on other images.
     """
-    sets = {name: data[photographs] for name, photographs in records.UNSEEN_ONLY.items()}
-    changed = {name: unseen_images(of.images, UNSEEN_SEEDS[name]) for name, of in sets.items()}
+    sets = {name: data[shift.role] for name, shift in PARTIAL_SHIFTS[group].items()}
+    changed = {n: shift.of(sets[n].images) for n, shift in PARTIAL_SHIFTS[group].items()}
     means = {}
     for experiment in trained:
         model = _released(experiment, data) if from_release else load_trained(experiment, data)
         logits = {name: networks.predict_logits(model, images) for name, images in changed.items()}
         found = {name: metrics.accuracy(of.labels, logits[name]) for name, of in sets.items()}
-        records.write_unseen(experiment.run_name, logits, data.source)
+        records.write_partial(experiment.run_name, group, logits, data.source)
         weights = {"weights": f"models/{experiment.name}"} if from_release else {}
         _record(experiment, data, found, **weights)
         means[experiment.run_name] = found
@@ -243,11 +242,13 @@ def main(arguments: list[str] | None = None) -> None:
     training = commands.add_parser("run", help="train, evaluate and record")
     robust = commands.add_parser("robustness", help="evaluate on MedMNIST-C")
     unseen = commands.add_parser("unseen", help="evaluate on the shift's unseen operations alone")
+    families = commands.add_parser("families", help="evaluate on each of the shift's families")
     views = commands.add_parser("views", help="evaluate with eight views averaged")
-    for command in (training, robust, unseen, views):
+    for command in (training, robust, unseen, families, views):
         command.add_argument("names", nargs="+", metavar="NAME")
-    unseen.add_argument("--released", action="store_true", help="of the released model NAME")
-    training.add_argument("--seeds", type=_seed, nargs="+", default=[0])
+        command.add_argument("--seeds", type=_seed, nargs="+", default=[0])
+    for command in (unseen, families):
+        command.add_argument("--released", action="store_true", help="of the released model NAME")
     training.add_argument("--force", action="store_true", help="train again what is finished")
     options = parser.parse_args(arguments)
     if options.command == "list":
@@ -257,9 +258,10 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.command == "freeze":
         print(f"{freeze(load_course_data())} written.")
     else:
-        trained, data = [recipes.find(name) for name in options.names], load_course_data()
-        if options.command == "unseen":
-            means = record_unseen(trained, data, options.released)
+        named, data = [recipes.find(name) for name in options.names], load_course_data()
+        trained = [each.variant(each.name, seed=seed) for each in named for seed in options.seeds]
+        if options.command in PARTIAL:
+            means = record_partial(trained, data, PARTIAL[options.command], options.released)
         else:
             record = record_views if options.command == "views" else record_robustness
             means = record(trained, data)

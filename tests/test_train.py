@@ -11,7 +11,7 @@ from helpers.changes import shifts
 from helpers.changes.corruptions import CORRUPTIONS, SEVERITIES
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
-from helpers.data.sets import CourseData
+from helpers.data.sets import PARTIAL_SHIFTS, CourseData
 from helpers.evaluation import records
 from helpers.training import recipes
 
@@ -38,7 +38,7 @@ def test_unseen_only_holds_no_change_that_training_knows(monkeypatch):
         fields = (operation.family, spy, operation.counterpart)
         monkeypatch.setitem(shifts.OPERATIONS, name, shifts.Operation(name, *fields))
     images = np.random.default_rng(0).integers(0, 256, (60, 96, 96, 3), np.uint8)
-    changed = train.unseen_images(images, 3)
+    changed = PARTIAL_SHIFTS["unseen_only"]["unseen_only"].of(images)
     assert all((one != two).any() for one, two in zip(images, changed, strict=True))
     assert len(drawn) >= 2 * len(images)
     assert set(drawn) == {name for name, of in shifts.OPERATIONS.items() if not of.seen}
@@ -72,13 +72,29 @@ def test_unseen_only_is_recorded_with_each_answer(tmp_path, monkeypatch):
     labels = {name: data[name].labels for name in ("test", "validation")}
     records.write_predictions("labels", labels, data.source)
     experiment = recipes.find("small_cnn")
-    found = train.record_unseen([experiment], data)[experiment.run_name]["unseen_only"]
+    found = train.record_partial([experiment], data, "unseen_only")[experiment.run_name][
+        "unseen_only"
+    ]
     written = records.Records(tmp_path)
     estimate = written.estimate("small_cnn", "unseen_only")
     assert (found.value, estimate.value, estimate.n) == (15 / 16, 15 / 16, 16)
-    for image_set in records.UNSEEN_ONLY:
+    for image_set in PARTIAL_SHIFTS["unseen_only"]:
         assert written.correct("small_cnn", image_set).tolist() == [[True] * 15 + [False]]
     assert "weights" not in written.record("small_cnn", "unseen_only").details
+
+
+def test_families_alone_are_recorded_for_each_seed(tmp_path, monkeypatch, capsys):
+    data = judged(tmp_path, monkeypatch)
+    records.write_predictions("labels", {"validation": data["validation"].labels}, data.source)
+    monkeypatch.setattr(train, "load_course_data", lambda: data)
+    train.main(["families", "small_cnn", "--seeds", "1", "4"])
+    assert "small_cnn-seed4: validation: colour only 93.8%" in capsys.readouterr().out
+    written = records.Records(tmp_path)
+    for image_set, shift in PARTIAL_SHIFTS["family_only"].items():
+        families = {shifts.OPERATIONS[name].family for name in shift.operations}
+        assert families == {image_set.removesuffix("_only")}
+        assert written.seeds("small_cnn", image_set) == [1, 4]
+        assert written.correct("small_cnn", image_set).tolist() == [[True] * 15 + [False]] * 2
 
 
 def test_a_released_model_is_judged_under_its_name_and_said_so(tmp_path, monkeypatch):
@@ -87,12 +103,12 @@ def test_a_released_model_is_judged_under_its_name_and_said_so(tmp_path, monkeyp
     monkeypatch.setattr(train.released, "card", lambda name: card)
     monkeypatch.setattr(train.released, "load", lambda name: None)
     experiment = recipes.find("fine_tuned")
-    train.record_unseen([experiment], data, from_release=True)
+    train.record_partial([experiment], data, "unseen_only", from_release=True)
     written = records.Records(tmp_path).record("fine_tuned", "unseen_only")
     assert written.details["weights"] == "models/fine_tuned"
     card["training"]["split"] = "another"
     with pytest.raises(course.CourseError, match="trained on other images"):
-        train.record_unseen([experiment], data, from_release=True)
+        train.record_partial([experiment], data, "unseen_only", from_release=True)
 
 
 def test_eight_views_are_averaged_and_recorded(tmp_path, monkeypatch):

@@ -97,6 +97,11 @@ def chains(count: int, seed: int, operations: Iterable[str] | None = None) -> li
     return [_chain(np.random.default_rng([seed, i]), by_family) for i in range(count)]
 
 
+def of_family(family: str) -> tuple[str, ...]:
+    """Return the names of a family's operations."""
+    return tuple(name for name, operation in OPERATIONS.items() if operation.family == family)
+
+
 def seen_only(chain: tuple[str, ...]) -> bool:
     """Return whether every operation of a chain has a counterpart in the training augmentations."""
     return all(OPERATIONS[name].seen for name in chain)

@@ -18,6 +18,40 @@ SHIFT_SEEDS = {"shifted_validation": 11, "shifted_test": 12}
 
 
 @dataclass(frozen=True)
+class PartialShift:
+    """A shifted set in which only some of the shift's operations occur.
+
+    Attributes:
+        role: the set of `CourseData` whose photographs are changed.
+        seed: of the chains of operations, see `shifts.competition_like`.
+        operations: names in `shifts.OPERATIONS`.
+    """
+
+    role: str
+    seed: int
+    operations: tuple[str, ...]
+
+    def of(self, images: np.ndarray) -> np.ndarray:
+        """Return uint8 (N, 96, 96, 3), the images changed."""
+        return shifts.competition_like(images, self.seed, SHIFT_SEVERITY, self.operations)
+
+
+# Sets that no model trained for, made on the fly (`commands.train`), by group and name: under the
+# operations that no augmentation of the course practises, and under those of one family alone.
+_UNSEEN = tuple(name for name, operation in shifts.OPERATIONS.items() if not operation.seen)
+PARTIAL_SHIFTS = {
+    "unseen_only": {
+        "unseen_only_validation": PartialShift("validation", 15, _UNSEEN),
+        "unseen_only": PartialShift("test", 14, _UNSEEN),
+    },
+    "family_only": {
+        f"{family}_only": PartialShift("validation", seed, shifts.of_family(family))
+        for seed, family in enumerate(("geometry", "colour", "occlusion", "degradation"), start=16)
+    },
+}
+
+
+@dataclass(frozen=True)
 class CourseData:
     """Every image set of one run.
 

@@ -18,14 +18,11 @@ from helpers import course
 from helpers.changes import shifts
 from helpers.course import CourseError
 from helpers.data.photographs import Source
-from helpers.data.sets import SHIFT_SEEDS, CourseData, ImageSet
+from helpers.data.sets import PARTIAL_SHIFTS, SHIFT_SEEDS, CourseData, ImageSet
 from helpers.evaluation import metrics
 from helpers.evaluation.machine import provenance
 from helpers.evaluation.metrics import Estimate
 from helpers.files import locked, read_arrays, replaced, write_json
-
-# Sets under the shift's unseen operations alone, and whose photographs they are (`commands.train`).
-UNSEEN_ONLY = {"unseen_only_validation": "validation", "unseen_only": "test"}
 
 # Titles of the image sets that accuracies are recorded for. A shifted set has two parts: the images
 # whose changes all have a counterpart in a training augmentation, and the others.
@@ -40,6 +37,10 @@ IMAGE_SETS = {
     "medmnist_c": "MedMNIST-C",
     "unseen_only_validation": "validation: unseen only",
     "unseen_only": "shifted: unseen only",
+    "geometry_only": "validation: geometry only",
+    "colour_only": "validation: colour only",
+    "occlusion_only": "validation: occlusion only",
+    "degradation_only": "validation: degradation only",
 }
 # Models are chosen on these sets, and the chosen one is reported on those.
 CHOOSE_ON = ("validation", "shifted_validation")
@@ -196,7 +197,8 @@ class Records:
         """
         self.record(experiment, image_set, seed)
         run = run_name(experiment, seed)
-        return self._stored(_unseen_file(run) if image_set in UNSEEN_ONLY else run, image_set)
+        groups = [group for group, sets in PARTIAL_SHIFTS.items() if image_set in sets]
+        return self._stored(_group_file(run, groups[0]) if groups else run, image_set)
 
     def labels(self, image_set: str) -> np.ndarray:
         """Return the labels of an image set, int64 (N,).
@@ -204,8 +206,9 @@ class Records:
         Raises:
             CourseError: if their file is missing or damaged, or holds none of this image set.
         """
-        # The same photographs, changed otherwise.
-        return self._stored("labels", UNSEEN_ONLY.get(image_set, image_set))
+        # Partial shifts change the photographs of another set.
+        roles = {name: of.role for sets in PARTIAL_SHIFTS.values() for name, of in sets.items()}
+        return self._stored("labels", roles.get(image_set, image_set))
 
     def predicted(self, experiment: str, image_set: str) -> np.ndarray:
         """Return int (seeds, N): the class that each seed of an experiment predicts."""
@@ -391,10 +394,10 @@ def write_run(
     write(written, source)
 
 
-def write_unseen(run: str, logits: dict[str, np.ndarray], source: Source) -> None:
-    """Write a run's logits, float (N, classes), on the sets of UNSEEN_ONLY to their own file."""
+def write_partial(run: str, group: str, logits: dict[str, np.ndarray], source: Source) -> None:
+    """Write a run's logits, float (N, classes), on a group of PARTIAL_SHIFTS to their own file."""
     halves = {name: _halves(values) for name, values in logits.items()}
-    write_predictions(_unseen_file(run), halves, source)
+    write_predictions(_group_file(run, group), halves, source)
 
 
 def _halves(logits: np.ndarray) -> np.ndarray:
@@ -402,8 +405,8 @@ def _halves(logits: np.ndarray) -> np.ndarray:
     return (logits - logits.max(axis=1, keepdims=True)).astype(np.float16)
 
 
-def _unseen_file(run: str) -> str:
-    return f"{run}-unseen_only"
+def _group_file(run: str, group: str) -> str:
+    return f"{run}-{group}"
 
 
 def write_predictions(name: str, arrays: dict[str, np.ndarray], source: Source) -> None:

@@ -1,9 +1,10 @@
-"""What `predict` makes of cells of other sizes, and of pictures without any.
+"""What `predict` makes of cells of other sizes, of fields of cells, and of pictures without any.
 
 Command (minutes):
     COURSE_PROFILE=full python -m helpers photographs
 
-It is asked about validation photographs, as it is used and without looking for the cell.
+It is asked about validation photographs, as it is used and without looking for the cell; fields are
+joined from test photographs.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from commands import asking
+from commands import asking, cells
 from helpers.data.photographs import IMAGE_SIZE
 from helpers.data.sets import load_course_data
 from helpers.evaluation import metrics
@@ -23,6 +24,9 @@ PHOTOGRAPHS = 240
 # Part of a validation photograph's side in its upper left corner, where red cells lie.
 CORNER = 0.3
 PALEST_NUCLEUS = 0.5
+# Cells down and across a field, and how far each photograph's edges are continued, in pixels.
+DOWN, ACROSS, MARGIN = 2, 3, 72
+FIELDS = 150
 
 
 def rescaled(image: np.ndarray, scale: float) -> np.ndarray:
@@ -39,6 +43,40 @@ def rescaled(image: np.ndarray, scale: float) -> np.ndarray:
     padded = np.pad(small, (margin, margin, (0, 0)), mode="edge")
     cut = round(IMAGE_SIZE * (1 - 1 / max(scale, 1)) / 2)
     return padded[cut : IMAGE_SIZE - cut, cut : IMAGE_SIZE - cut]
+
+
+def fields(images: np.ndarray) -> np.ndarray:
+    """Return fields of DOWN x ACROSS photographs each, whose edges are continued.
+
+    Args:
+        images: uint8 (N, 96, 96, 3); what is left over of the last field is dropped.
+
+    Returns:
+        uint8 (N // 6, 480, 720, 3).
+    """
+    edges = ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0))
+    wide = np.pad(images[: len(images) // (DOWN * ACROSS) * DOWN * ACROSS], edges, mode="edge")
+    _, side, _, channels = wide.shape
+    grid = wide.reshape(-1, DOWN, ACROSS, side, side, channels).swapaxes(2, 3)
+    return grid.reshape(-1, DOWN * side, ACROSS * side, channels)
+
+
+def found_on(field: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return which photographs of a field have a cell found on them, and how many cells are more.
+
+    Returns:
+        bool (DOWN * ACROSS,), row by row, and an int.
+    """
+    side = IMAGE_SIZE + 2 * MARGIN
+    found, more = np.zeros(DOWN * ACROSS, bool), 0
+    for cell in cells.find_cells(Image.fromarray(field)):
+        place = int(cell.top // side) * ACROSS + int(cell.left // side)
+        inside = max(abs(cell.top % side - side / 2), abs(cell.left % side - side / 2))
+        if inside < IMAGE_SIZE / 2 and not found[place]:
+            found[place] = True
+        else:
+            more += 1
+    return found, more
 
 
 def strangers(images: np.ndarray) -> dict[str, list[np.ndarray]]:
@@ -89,6 +127,14 @@ def main(arguments: list[str] | None = None) -> None:
                 f"{1 - known.mean():.1%}, calibration error of the others {error.value:.3f}",
                 flush=True,
             )
+    test = data["test"]
+    rows = np.random.default_rng(0).permutation(len(test))[: FIELDS * DOWN * ACROSS]
+    answers = [found_on(field) for field in fields(test.images[rows])]
+    found, more = np.concatenate([of for of, _ in answers]), sum(count for _, count in answers)
+    for label, name in enumerate(data.class_names):
+        of_class = test.labels[rows][: len(found)] == label
+        print(f"fields, {name}: found {metrics.fraction(found[of_class])}", flush=True)
+    print(f"fields: places without a cell {more}, cells found {found.sum()} of {len(found)}")
     for name, pictures in strangers(images).items():
         probabilities, known = asking.judged(pictures, network)
         sure = known & (probabilities.max(axis=1) > 0.9)

@@ -79,6 +79,15 @@ def test_every_cell_of_a_field_is_found_but_platelets_and_what_is_cut():
     assert places == [(120, 100), (420, 300), (560, 80)]
 
 
+def test_a_small_dense_nucleus_hides_no_larger_and_paler_one():
+    image = photograph((640, 480), [(120, 100, 90), (300, 300, 36)])
+    pixels = np.asarray(image).copy()
+    red = pixels[:200, :220, 0]
+    red[red == NUCLEUS[0]] = 110
+    found = cells.find_cells(Image.fromarray(pixels))
+    assert sorted(round(cell.left, -1) for cell in found) == [120, 300]
+
+
 def test_a_small_photograph_has_one_cell_the_middle_one():
     image = photograph((200, 200), [(95, 105, 40), (180, 20, 44)])
     (found,) = cells.find_cells(image)

@@ -17,6 +17,24 @@ def test_a_rescaled_cell_has_that_fraction_of_its_size(scale):
     assert (rows[0] + rows[-1]) / 2 == pytest.approx((dark.shape[0] - 1) / 2, abs=1)
 
 
+def test_a_field_has_each_photograph_in_its_place():
+    images = np.stack([np.full((96, 96, 3), 10 * k, np.uint8) for k in range(7)])
+    (field,) = photographs.fields(images)
+    assert field.shape == (480, 720, 3)
+    assert field[120::240, 120::240, 0].tolist() == [[0, 10, 20], [30, 40, 50]]
+
+
+def test_found_are_the_cells_in_the_middle_of_their_places():
+    one = np.full((96, 96, 3), 200, np.uint8)
+    one[28:68, 28:68] = 40
+    images = np.stack([one, one, np.full_like(one, 200), one, one, one])
+    (field,) = photographs.fields(images)
+    field[30:60, 490:520] = 40  # dark, and in no middle
+    found, more = photographs.found_on(field)
+    assert found.tolist() == [True, True, False, True, True, True]
+    assert more == 1
+
+
 def test_strangers_hold_no_corner_with_a_nucleus():
     images = np.stack([IMAGE, IMAGE])
     images[1, :10, :10] = 20  # a nucleus lies in the corner

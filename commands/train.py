@@ -219,6 +219,24 @@ def freeze(data: CourseData) -> Path:
     return path
 
 
+def listing(published: records.Records) -> list[str]:
+    """Return a line per training of the catalogue: its name and what is recorded of seed 0."""
+    lines = []
+    for name in recipes.catalogue():
+        record = published.by_key.get(
+            records.accuracy_key(records.run_name(name, 0), "shifted_validation")
+        )
+        if record is None:
+            lines.append(f"{name:33s} nothing recorded")
+            continue
+        details, value = record.details, record.estimate.value
+        lines.append(
+            f"{name:33s} {details['train_images']:6,} images, {details['epochs']:3d} epochs, "
+            f"{details['seconds'] / 60:4.0f} min, shifted validation {value:.1%}"
+        )
+    return lines
+
+
 def run(names: list[str], seeds: list[int], force: bool) -> None:
     """Train experiments by name with each seed, or find them finished, and print how they did."""
     experiments = [recipes.find(name) for name in names]
@@ -237,7 +255,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Read the command line and do what it says under COURSE_PROFILE."""
     parser = argparse.ArgumentParser(description="The course's trainings, by name.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="print the names of all trainings")
+    commands.add_parser("list", help="print all trainings and what is recorded of them")
     commands.add_parser("freeze", help="write down how the evaluation sets were made")
     training = commands.add_parser("run", help="train, evaluate and record")
     robust = commands.add_parser("robustness", help="evaluate on MedMNIST-C")
@@ -252,7 +270,7 @@ def main(arguments: list[str] | None = None) -> None:
     training.add_argument("--force", action="store_true", help="train again what is finished")
     options = parser.parse_args(arguments)
     if options.command == "list":
-        print("\n".join(recipes.catalogue()))
+        print("\n".join(listing(records.published())))
     elif options.command == "run":
         run(options.names, options.seeds, options.force)
     elif options.command == "freeze":

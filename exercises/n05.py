@@ -35,8 +35,9 @@ def freezing(answer: object, *, backbone: Any, block: str = "block2a") -> str | 
     """Expect a function that freezes through a block, and every batch normalisation behind it."""
     if not callable(answer):
         return "A function is expected."
-    backbone.trainable = True
-    before = [layer.trainable for layer in backbone.layers]
+    # All frozen at first, as before a fine-tuning: what shall train must be set to.
+    for layer in backbone.layers:
+        layer.trainable = False
     answer(backbone, block)
     after = [layer.trainable for layer in backbone.layers]
     last = max(i for i, layer in enumerate(backbone.layers) if layer.name.startswith(block))
@@ -44,12 +45,10 @@ def freezing(answer: object, *, backbone: Any, block: str = "block2a") -> str | 
     expected = [i > last and not norm for i, norm in enumerate(norms)]
     if after == expected:
         return None
-    if after == before:
-        return "Nothing was frozen: is the function still empty, or does it work on a copy?"
+    if not any(after):
+        return "Everything is frozen: set `trainable` of the layers that shall train, too."
     if after == [i > last for i in range(len(after))]:
         return "A batch normalisation behind the block still trains."
-    if not any(after):
-        return "Everything is frozen, also what comes after the block."
     if after == [not value for value in expected]:
         return "It is the other way round: what should train is frozen."
     if after[last]:

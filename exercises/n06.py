@@ -39,7 +39,18 @@ def erasing(answer: object, *, image: np.ndarray) -> str | None:
         copies.append(copy.tobytes())
     if len(set(copies)) < 10:
         return "The patch hardly varies: draw place and size from the generator each time."
+    if len({_top_left(np.frombuffer(copy, image.dtype), image) for copy in copies}) < 10:
+        return "The patch stays in its place: draw a corner from the generator each time."
+    if answer(image, np.random.default_rng(0)).tobytes() != copies[0]:
+        return (
+            "The same seed gives another patch: draw everything from the generator you are given."
+        )
     return None
+
+
+def _top_left(copy: np.ndarray, image: np.ndarray) -> tuple[int, int]:
+    changed = (copy.reshape(image.shape) != image).any(axis=2)
+    return int(changed.any(axis=1).argmax()), int(changed.any(axis=0).argmax())
 
 
 def _patch_mistake(copy: np.ndarray, image: np.ndarray) -> str | None:

@@ -58,12 +58,14 @@ def adjustment(answer: object) -> str | None:
     logits, counts = np.array([[2.0, 1.0, 0.5], [0.0, 3.0, 1.0]]), np.array([600, 300, 100])
     log_frequency = np.log(counts / counts.sum())
     for tau in (0.0, 1.0, 0.5, 2.0):
-        found = answer(logits, counts, tau)
+        with np.errstate(all="ignore"):  # a wrong formula may divide by zero
+            found = answer(logits, counts, tau)
         if found is None:
             return "It returns nothing: is the function still empty?"
         found = np.asarray(found, float)
         # A number added to all logits of an image changes no decision.
-        differences = found - found[..., :1]
+        with np.errstate(all="ignore"):
+            differences = found - found[..., :1]
         expected = logits - tau * log_frequency
         expected = expected - expected[..., :1]
         if found.shape != logits.shape:

@@ -112,7 +112,7 @@ def next_operation(answer: object, *, recorded: Any) -> str | None:
     if answer == min(by_operation, key=by_operation.get):
         return None
     mistakes = {
-        "Those answers are of the test: what decides about a training must be validation.": (
+        "On the test that is the lowest: what decides about a training must be validation.": (
             "final",
             "shifted_test",
         ),

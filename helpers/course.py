@@ -101,8 +101,7 @@ class Profile:
         budgets: what each kind of training may use. "scratch": a network from random weights;
             "deep_scratch": the VGG-like one, by far the slowest of these; "head": a head on cached
             features; "finetune": a full-size fine-tuning; "subset": each variant in a comparison,
-            on one fixed subset of the training images; "subset_longer": on the same, four times as
-            long; "ladder": each step towards the final model;
+            on one fixed subset of the training images; "ladder": each step towards the final model;
             "longer", "final" and "wide": the final model's three parts, at the images' own size, at
             a larger one, and on the widest changes; "larger": a larger network on its own.
     """
@@ -125,8 +124,9 @@ PROFILES = {
             "deep_scratch": Budget(400, 2),
             "head": Budget(None, 30),
             "finetune": Budget(None, 2),
-            **dict.fromkeys(("subset", "subset_longer"), Budget(320, 1)),
-            **dict.fromkeys(("ladder", "longer", "final", "wide", "larger"), Budget(320, 1)),
+            **dict.fromkeys(
+                ("subset", "ladder", "longer", "final", "wide", "larger"), Budget(320, 1)
+            ),
         },
     ),
     "full": Profile(
@@ -140,7 +140,6 @@ PROFILES = {
             "head": Budget(None, 200),
             "finetune": Budget(None, 15),
             "subset": Budget(3000, 8),
-            "subset_longer": Budget(3000, 32),
             "ladder": Budget(None, 6, minutes=30),
             "longer": Budget(None, 40, minutes=90),
             "final": Budget(None, 20, minutes=90),

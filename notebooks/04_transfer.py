@@ -132,7 +132,7 @@ widths.value_counts(sort=False).to_frame("convolutions")
 # %%
 def pooled_features(network, images):
     """Return float (N, maps): the mean of each of a network's last maps over its places."""
-    return network.predict(images, batch_size=64, verbose=0).mean(axis=(1, 2))
+    return network.predict(images, batch_size=32, verbose=0).mean(axis=(1, 2))
 
 
 # %% tags=["nbval-ignore-output"]

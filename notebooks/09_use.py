@@ -153,7 +153,7 @@ moved = np.abs(turned.mean(axis=0) - views.mean(axis=0)).max()
 print(f"eight views: turning the cell moves a probability by up to {moved:.6f}")
 
 # %% [markdown]
-# The average of all eight is the same for a turned cell, up to rounding, whatever the network is: that is
+# (A probability may move by half while the class stays.) The average of all eight is the same for a turned cell, up to rounding, whatever the network is: that is
 # why all eight and not three. No training is needed. The price is eight times the time of every
 # prediction. Recorded on the sets that report:
 
@@ -220,8 +220,8 @@ for (name, title), image_set in itertools.product(NETWORKS.items(), ("test", "sh
 
 # %%
 heading = (
-    f"Calibrated at home, off by {errors['before', 'shifted_test']:.1%} under shift before, "
-    f"by {errors['after', 'shifted_test']:.1%} after"
+    f"Calibrated at home, off by {100 * errors['before', 'shifted_test']:.0f} points under shift before, "
+    f"{100 * errors['after', 'shifted_test']:.0f} after"
 )
 style.save(charts.reliability(table, heading), "09_reliability", data.source, recorded.stamp)
 
@@ -351,12 +351,12 @@ style.save(figure, "09_familiarity", data.source)
 # **Of the four pictures the network is surest of the squares, and those lie farthest from its training.** All
 # four lie beyond the limit. They are crude. Of harder strangers, `predict` gave no name to 92 % of corners with
 # red cells, to 90 % of masks, and to 81 % of the pieces of two holiday pictures
-# ([decision 9](../docs/decisions/0009-photographs-from-anywhere.md)): a fifth of the holidays is still some
+# ([decision 9](../docs/decisions/0009-photographs-from-anywhere.md)): a fifth of what was cut from holiday pictures is still some
 # kind of cell. And the limit has its price, 5 % of the shifted cells, by its very definition.
 #
 # **The larger network bears more changes than `final`, and tells strangers worse**: it gave no name to 53 % of
 # those corners, to 83 % of the masks and to 61 % of the holidays. Perhaps what a network has learned to look
-# past it no longer finds strange; which of the two networks' differences does it, nobody measured. So `predict`
+# past it no longer finds strange; but the two differ in size and length of training as well. So `predict`
 # stays with `final`.
 #
 # ## Give it a photograph
@@ -454,15 +454,19 @@ style.save(figure, "09_found", data.source)
 # or each cell of a whole field, shows the network two enlarged squares, mends a background of another colour,
 # and says where it does not know. It also
 # distrusts itself, since what looks like a nucleus may be a bubble: an enlarged square counts only if it lies
-# hardly farther from the training than the photograph as it is. A few of our photographs as files, and two
-# pictures without a cell:
+# hardly farther from the training than the photograph as it is. Here are a few of our photographs as files,
+# all of them side by side as a *field* of cells, and two pictures without a cell:
+
+# %% tags=["nbval-ignore-output"]
+upper, lower = np.array_split(photographs[one_of_each[: len(one_of_each) // 2 * 2]], 2)
+field = np.vstack([np.hstack(upper), np.hstack(lower)])
 
 # %% tags=["nbval-ignore-output"]
 with tempfile.TemporaryDirectory() as folder:
     for row in one_of_each[:4]:
         Image.fromarray(photographs[row]).save(Path(folder, f"{true_names[row]}.png"))
-    for name in ("squares", "noise"):
-        Image.fromarray(nonsense[name]).save(Path(folder, f"{name}.png"))
+    for name, picture in {"field": field, **{n: nonsense[n] for n in ("squares", "noise")}}.items():
+        Image.fromarray(picture).save(Path(folder, f"{name}.png"))
     command = ["predict", ".", "--csv", "cells.csv", "--sheet", "cells.png"]
     command = [sys.executable, "-m", "helpers", *command]
     done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
@@ -474,7 +478,9 @@ names = "each picture as the network saw it, and what it said"
 Picture(sheet, width=640, metadata={"alt": f"Contact sheet of predict: {names}"})
 
 # %% [markdown]
-# **The sheet shows what the network looked at: check that before you believe a name.**
+# **The sheet shows what the network looked at: check that before you believe a name.** Count the cells of the
+# field, too: what is small or pale beside the darkest nucleus is taken for dirt, and that goes for most platelets
+# ([decision 9](../docs/decisions/0009-photographs-from-anywhere.md) has the counts).
 #
 # Where you know that only some classes can occur, say so: `--classes monocyte,neutrophil`. The other logits are then
 # taken for minus infinity, and softmax shares out what they had. What that is worth, on recorded answers:
@@ -522,10 +528,10 @@ print(f"two classes allowed:   {metrics.fraction(of_two)}")
 #
 # - **Seeds.** Each step of the ablation in `08` was trained once. Three trainings of the short steps may
 #   tell whether training batch normalisation helps. It is the cheapest experiment here.
-# - **One change at a time**: *strong* at the old rate, RandAugment with the new schedule, either one for 40
-#   epochs.
-# - **Leave a family out.** Train without occlusion and test on occlusion: the honest way to ask whether
-#   augmentation carries over to what it did not contain (`python -m helpers train run subset_without_occlusion`).
+# - **One change at a time, for longer.** In `08` only the strong chain could be told in eight epochs. Averaged
+#   weights, larger images and CutMix may need 40; so may the schedule.
+# - **More families.** A family that is left out is hardly made up for (`06`). What else happens to a photograph
+#   that none of ours imitates?
 # - **Cells from another laboratory**, to test the names and the answer *not a cell I know* alike.
 # - **The immature granulocyte**: photographs that two haematologists labelled, to learn where the border is
 #   that people draw.
@@ -552,7 +558,7 @@ print(f"two classes allowed:   {metrics.fraction(of_two)}")
 #
 # **Exercise 09.1** (predict before you run, 3 minutes). A network's logits for a cell are 4, 2 and 0, and
 # its temperature is 2. First say whether that makes it surer or more modest. Then compute: which probability
-# does the first class get?
+# does the first class get? (Three decimals.)
 
 # %% tags=["nbval-ignore-output"]
 answer = ...
@@ -560,7 +566,7 @@ check("09.1", answer)
 
 # %% [markdown]
 # **Exercise 09.2** (5 minutes). A network gave 100 answers, here in three bins. What is its expected calibration
-# error?
+# error? (Three decimals.)
 #
 # | answers | mean probability | correct |
 # |---|---|---|
@@ -584,7 +590,8 @@ check("09.3", answer)
 # %% [markdown]
 # **Exercise 09.4** (15 minutes). A network may be allowed to say nothing. Take the final model's recorded logits on
 # *shifted validation*, with the card's temperature, and let it answer only where its highest probability is at least
-# 0.9. Which fraction of the images is answered, and which fraction of those answers is correct? Hand in the two.
+# 0.9. Which fraction of the images is answered, and which fraction of those answers is correct? Hand in the two,
+# with three decimals.
 
 # %% tags=["nbval-ignore-output"]
 answer = ...
@@ -594,8 +601,10 @@ check("09.4", answer, recorded=recorded, temperature=card["temperature"])
 # **Exercise 09.5** (open, from an hour to a weekend). Train a network of your own, pack it, and have it scored.
 # The goal is to beat the homework's final network as we rebuilt it, on our shifted test; the cell below names
 # its accuracy. The released models do not count: they are ours. `python -m helpers train list` names the
-# experiments of the catalogue; `make submission EXPERIMENT=NAME` trains one, if need be, and packs it. A zip
-# of your own holds a `model.py` and its weights:
+# experiments of the catalogue, with what is recorded of each; `make submission EXPERIMENT=ladder_strong`, for
+# example, trains one, if need be, and packs it. Train your own on all photographs: set
+# `COURSE_PROFILE=full` before you start Jupyter, since the quick profile holds 1,200 of them. A zip of your own
+# has a `model.py` and its weights at its top:
 #
 # ```python
 # from pathlib import Path
@@ -611,7 +620,7 @@ check("09.4", answer, recorded=recorded, temperature=card["temperature"])
 #         return self.network.predict(X, verbose=0).argmax(axis=1)
 # ```
 #
-# At the repository's top, let `make score SUBMISSION=mine.zip > score.txt` score it (all images: without
+# At the repository's top, let `make score SUBMISSION=mine.zip | tee score.txt` score it (all images: without
 # `IMAGES`), and hand in what it printed: `answer = open("../score.txt").read()`.
 
 # %% tags=["nbval-ignore-output"]

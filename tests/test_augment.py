@@ -89,6 +89,10 @@ def augmented(name, images, seeds=None):
 DRAWN = [name for name in augment.AUGMENTATIONS if name != "none"]
 
 
+# The families that composed augmentation holds.
+COMPOSED = ("geometry", "colour", "occlusion")
+
+
 @pytest.mark.parametrize("name", DRAWN)
 def test_an_image_depends_on_its_own_seeds_alone(images, name):
     whole = augmented(name, images)
@@ -248,9 +252,17 @@ def test_a_third_of_the_shifts_has_no_counterpart_in_training():
     assert {o.counterpart for o in operations if o.seen} <= trained_on
 
 
+def test_a_family_left_out_leaves_the_other_two_of_composed():
+    table = families.AUGMENTATIONS
+    assert table["composed"] == tuple(table[name][0] for name in COMPOSED)
+    for name in COMPOSED:
+        others = [table[other][0] for other in COMPOSED if other != name]
+        assert table[f"without_{name}"] == tuple(others)
+
+
 def test_the_table_of_training_operations_is_whole():
-    parts = {part for name in augment.AUGMENTATIONS for part in name.split("+")}
-    assert parts - {"none", "composed"} <= set(TRAINING_OPERATIONS)
+    of_families = {"none", "composed", *(f"without_{name}" for name in COMPOSED)}
+    assert set(augment.AUGMENTATIONS) - of_families <= set(TRAINING_OPERATIONS)
     layers = keras.layers.RandAugment._AUGMENT_LAYERS
     listed = {KERAS_RAND_AUGMENT_LAYERS[layer] for layer in layers}
     assert listed == TRAINING_OPERATIONS["keras_rand_augment"]

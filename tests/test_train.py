@@ -160,9 +160,15 @@ def test_a_seed_is_a_whole_number_from_0(seeds, monkeypatch, capsys):
     assert "--seeds" in capsys.readouterr().err
 
 
-def test_list_names_every_training(capsys):
+def test_list_names_every_training_and_how_it_did(tmp_path, capsys):
     train.main(["list"])
-    assert capsys.readouterr().out.split() == list(recipes.catalogue())
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(recipes.catalogue())
+    (strong,) = (line for line in lines if line.startswith("subset_strong "))
+    recorded = records.published().estimate("subset_strong", "shifted_validation").value
+    assert "3,000 images,   8 epochs" in strong
+    assert strong.endswith(f"{recorded:.1%}")
+    assert train.listing(records.Records(tmp_path))[0].endswith("nothing recorded")
 
 
 def test_an_unknown_name_is_told_before_any_image_is_loaded(monkeypatch):

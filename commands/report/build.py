@@ -41,6 +41,7 @@ from helpers.evaluation.records import accuracy_key, digest, experiment_of
 from helpers.files import replaced
 from helpers.training.recipes import (
     ABLATION,
+    ALONE,
     FAMILIES,
     HOMEWORK_FINAL,
     MODELS,
@@ -95,7 +96,7 @@ def required(costs: dict) -> dict[str, Iterable[str]]:
             runs[f"{name}-seed{seed}"] = (*PAIRED_SETS, "shifted_validation", *corrupted)
     for name in ABLATION:
         runs.setdefault(f"{name}-seed0", (*PAIRED_SETS, "shifted_validation", "medmnist_c"))
-    for name in (*TRIALS, *REMEDIES, *FAMILIES):
+    for name in (*TRIALS, *REMEDIES, *FAMILIES, *ALONE):
         for seed in SEEDS:
             runs[f"{name}-seed{seed}"] = tuple(CHOOSING_SETS)
     networks = [name for net, name in SUBSET_OF_NETWORK.items() if net not in costs["missing"]]

@@ -27,6 +27,7 @@ from helpers.models.backbones import BACKBONES
 from helpers.training.experiment import Experiment
 from helpers.training.recipes import (
     ABLATION,
+    ALONE,
     FAMILIES,
     HOMEWORK_FINAL,
     MODELS,
@@ -82,6 +83,7 @@ COMPARISONS = {
     "ladder": (len(ABLATION) - 1) * len(STEP_SETS),
     "remedies": (len(REMEDIES) - 1) * len(CHOOSING_SETS),
     "families": (len(FAMILIES) - 1) * len(CHOOSING_SETS),
+    "alone": (len(ALONE) - 1) * len(CHOOSING_SETS),
 }
 # What the settings of an experiment are called where one differs from the step before.
 SETTINGS = {

@@ -40,6 +40,7 @@ from helpers.evaluation.records import NotMeasuredError
 from helpers.models.backbones import BACKBONES
 from helpers.training.recipes import (
     ABLATION,
+    ALONE,
     FAMILIES,
     FINE_TUNED,
     HOMEWORK_FINAL,
@@ -56,6 +57,8 @@ OPEN, LATER = "cannot be told", "not measured yet"
 FAILING_CLASS = "immature granulocytes"
 SETTINGS = tuple(TRIALS)[1:8]
 LION = tuple(name for name in TRIALS if name.startswith("tuning_lion"))
+# Variants on the subset, by the name of their comparisons; the first of each is the baseline.
+GROUPS = {"families": FAMILIES, "alone": ALONE}
 # The two networks that must not be confused, by the words that the report has for them.
 NETWORKS = {"homework": HOMEWORK_FINAL, "course": "final"}
 # So accurate on validation is every training that has not failed (0-1).
@@ -95,7 +98,7 @@ def numbers(records: Records) -> dict:
         "examples": _examples(records),
         "backbones": _backbones(records),
         "remedies": _remedies(records),
-        **{f"families {image_set}": _families(records, image_set) for image_set in CHOOSING_SETS},
+        **{f"{group} {of}": _told(records, group, of) for group in GROUPS for of in CHOOSING_SETS},
         "left out": [
             title for name, title in MODELS.items() if name not in records.trained(MODELS)
         ],
@@ -459,11 +462,11 @@ def _remedies(records: Records) -> list[dict[str, str]]:
     ]
 
 
-def _families(records: Records, image_set: str) -> list[dict[str, str]]:
-    """Return how each family of augmentation that can be told from none differs from it."""
-    plain, *others = FAMILIES
+def _told(records: Records, group: str, image_set: str) -> list[dict[str, str]]:
+    """Return how each variant of GROUPS that can be told from its baseline differs from it."""
+    baseline, *others = GROUPS[group]
     found = {
-        FAMILIES[name]: difference(records, name, plain, image_set, family="families")
+        GROUPS[group][name]: difference(records, name, baseline, image_set, family=group)
         for name in others
     }
     return [{"name": title} | _difference_texts(each) for title, each in found.items() if each.sign]

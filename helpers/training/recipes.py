@@ -115,8 +115,8 @@ _ALL_BUT_ONE: Variants = {
     for family in ("geometry", "colour", "occlusion")
 }
 
-# What the steps towards the final model change, each alone. The average is shorter than theirs, as
-# these trainings are; their momentum would leave a third of the first weights in it.
+# Most of what the steps towards the final model change, each alone. The average is shorter than
+# theirs, as these trainings are; their momentum would leave a third of the first weights in it.
 _ALONE: Variants = {
     "subset_composed": ("composed augmentation", {}),
     "subset_strong": ("strong chain", {"augmentation": "strong"}),
@@ -124,22 +124,9 @@ _ALONE: Variants = {
         "cosine schedule from 3e-4",
         {"schedule": "cosine", "learning_rate": 3e-4, "patience": None},
     ),
-    "subset_composed_batch_norm": ("batch normalisation trained", {"freeze_batch_norm": False}),
-    "subset_composed_larger": ("images of 112 px", {"image_size": 112}),
     "subset_composed_averaged": ("averaged weights", {"ema": 0.95}),
+    "subset_composed_larger": ("images of 112 px", {"image_size": 112}),
     "subset_composed_cutmix": ("CutMix", {"mix": "cutmix"}),
-    "subset_composed_smoothed": ("smoothed labels", {"label_smoothing": 0.1}),
-    "subset_composed_all_layers": ("all layers trained", {"freeze": None}),
-}
-
-# Augmentations for four times as many epochs, one seed each: is it the length that helps?
-_LONGER: Variants = {
-    f"{name}_longer": (title, {"augmentation": augmentation, "budget": "subset_longer"})
-    for name, title, augmentation in (
-        ("subset_fine_tuned", "none", "none"),
-        ("subset_rand_augment", "RandAugment, each epoch", "rand_augment"),
-        ("subset_composed", "composed", "composed"),
-    )
 }
 
 
@@ -149,7 +136,7 @@ def _titles(variants: Variants) -> dict[str, str]:
 
 TRIALS, REMEDIES, WAYS = map(_titles, (_TUNING, _REMEDIES, _WAYS))
 RATES, FAMILIES = map(_titles, (_RATES, _FAMILIES))
-ALL_BUT_ONE, ALONE, LONGER = map(_titles, (_ALL_BUT_ONE, _ALONE, _LONGER))
+ALONE = _titles(_ALONE)
 REFERENCE = next(iter(TRIALS))
 
 # From the homework report's fine-tuning to the course's final model, one seed each.
@@ -247,11 +234,6 @@ def augmentations() -> dict[str, Experiment]:
     return _variants(fine_tuned_on_subset(), _FAMILIES | _ALL_BUT_ONE)
 
 
-def longer_augmentations() -> dict[str, Experiment]:
-    """Return augmentations of `augmentations` trained longer, to the last epoch."""
-    return _variants(fine_tuned_on_subset().variant("", patience=None), _LONGER)
-
-
 def alone() -> dict[str, Experiment]:
     """Return composed augmentation on the fixed subset, and one change of `steps` at a time."""
     return _variants(fine_tuned_on_subset().variant("", augmentation="composed"), _ALONE)
@@ -260,8 +242,7 @@ def alone() -> dict[str, Experiment]:
 def steps() -> dict[str, Experiment]:
     """Return what was tried between the homework's fine-tuning and the course's final model.
 
-    Each changes one thing of the one before, but for the last three, which all begin at trained
-    batch normalisation.
+    Each begins at the one before; `alone` holds what they change, one thing at a time.
     """
     composed = fine_tuned().variant(
         "ladder_composed",
@@ -281,8 +262,6 @@ def steps() -> dict[str, Experiment]:
         strong,
         all_layers,
         batch_norm,
-        batch_norm.variant("ladder_cutmix", mix="cutmix"),
-        batch_norm.variant("ladder_larger", image_size=112),
         batch_norm.variant("ladder_averaged", ema=0.995, label_smoothing=0.1),
     )
 
@@ -353,7 +332,6 @@ def catalogue() -> dict[str, Experiment]:
         **rates_of_fine_tuning(),
         **remedies(),
         **augmentations(),
-        **longer_augmentations(),
         **alone(),
         **steps(),
         **_by_name(longer(), final(), wide(), larger_network(), larger_final()),

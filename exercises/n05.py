@@ -46,7 +46,10 @@ def freezing(answer: object, *, backbone: Any, block: str = "block2a") -> str | 
     if after == expected:
         return None
     if not any(after):
-        return "Everything is frozen: set `trainable` of the layers that shall train, too."
+        return (
+            "Everything is frozen, as it was before: is the function still empty? What shall train "
+            "needs `trainable = True`."
+        )
     if after == [i > last for i in range(len(after))]:
         return "A batch normalisation behind the block still trains."
     if after == [not value for value in expected]:

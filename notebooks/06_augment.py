@@ -494,7 +494,7 @@ adds = {
     if family in practised
 }
 rows = {"the others teach": taught, "practice adds": adds}
-pd.DataFrame(rows).astype(str).replace("nan", "-").rename_axis("changed by")
+pd.DataFrame(rows).fillna("-").astype(str).rename_axis("changed by")
 
 # %% [markdown]
 # <!-- seeds -->

@@ -32,6 +32,10 @@
 # [glossary](../docs/glossary.md) has the words.
 # **Time** on two cores: about a minute of computing, 35 minutes of reading, 40 minutes for the exercises
 # before the last one, which is open.
+#
+# Stored outputs are of the full profile. The quick one, which you get unless you ask for the full one
+# (`COURSE_PROFILE=full`), judges on 240 images of each set: your live numbers will differ, and may tell another
+# detail of the story.
 
 # %% tags=["nbval-ignore-output"]
 COURSE = "https://github.com/blood-cells-course/blood-cells-course"
@@ -478,7 +482,9 @@ names = "each picture as the network saw it, and what it said"
 Picture(sheet, width=640, metadata={"alt": f"Contact sheet of predict: {names}"})
 
 # %% [markdown]
-# **The sheet shows what the network looked at: check that before you believe a name.** Count the cells of the
+# **The sheet shows what the network looked at: check that before you believe a name.** `predict` sounds less sure of
+# the squares and of noise than the network did above, since its temperature grows with the distance. And a dark
+# neighbour at the edge of a photograph, continued, may be taken for the nucleus. Count the cells of the
 # field, too: what is small or pale beside the darkest nucleus is taken for dirt, and that goes for most platelets
 # ([decision 9](../docs/decisions/0009-photographs-from-anywhere.md) has the counts).
 #
@@ -522,7 +528,8 @@ print(f"two classes allowed:   {metrics.fraction(of_two)}")
 # [leaderboard](../docs/leaderboard.md) has more teams.) **A large network with strong augmentation
 # stands in the first line and in the fourth**: neither size nor a list of techniques tells how it ends.
 # Our 91.6 % belongs to *our* shifted test, with other photographs and other changes, and has no
-# place in this table.
+# place in this table. (`make score` shows a submission between the teams all the same, and says that this is a
+# guess.)
 #
 # ## What would you do next?
 #

@@ -61,6 +61,12 @@ def freeze_inverted(network, block):
         x.trainable = not x.trainable
 
 
+def freeze_only(network, block):
+    last = max(i for i, x in enumerate(network.layers) if x.name.startswith(block))
+    for x in network.layers[: last + 1]:
+        x.trainable = False
+
+
 def freeze_nothing(network, block):
     pass
 
@@ -88,7 +94,8 @@ CASES = [
             (freeze_without_norms, "batch normalisation"),
             (freeze_all, "Everything"),
             (freeze_inverted, "other way round"),
-            (freeze_nothing, "Nothing"),
+            (freeze_nothing, "still empty"),
+            (freeze_only, "needs `trainable = True`"),
             ("block2a", "function"),
         ],
     ),

@@ -32,6 +32,16 @@ def erase_always_there(image, rng):
     return copy
 
 
+def erase_there_in_some_colour(image, rng):
+    copy = image.copy()
+    copy[20:40, 20:40] = rng.integers(0, 256, 3)
+    return copy
+
+
+def erase_without_the_generator(image, rng):
+    return erase(image, np.random.default_rng())
+
+
 def erase_too_much(image, rng):
     copy = image.copy()
     copy[10:90, 20:40] = 255
@@ -58,6 +68,8 @@ CASES = [
         [
             (erase_in_place, "original"),
             (erase_always_there, "hardly varies"),
+            (erase_there_in_some_colour, "stays in its place"),
+            (erase_without_the_generator, "same seed"),
             (erase_too_much, "half"),
             (erase_with_noise, "single colour"),
             (erase_as_float, "uint8"),

@@ -88,7 +88,7 @@ def test_families_alone_are_recorded_for_each_seed(tmp_path, monkeypatch, capsys
     records.write_predictions("labels", {"validation": data["validation"].labels}, data.source)
     monkeypatch.setattr(train, "load_course_data", lambda: data)
     train.main(["families", "small_cnn", "--seeds", "1", "4"])
-    assert "small_cnn-seed4: validation: colour only 93.8%" in capsys.readouterr().out
+    assert "small_cnn-seed4: colour_only 93.8%" in capsys.readouterr().out
     written = records.Records(tmp_path)
     for image_set, shift in PARTIAL_SHIFTS["family_only"].items():
         families = {shifts.OPERATIONS[name].family for name in shift.operations}

@@ -37,10 +37,6 @@ IMAGE_SETS = {
     "medmnist_c": "MedMNIST-C",
     "unseen_only_validation": "validation: unseen only",
     "unseen_only": "shifted: unseen only",
-    "geometry_only": "validation: geometry only",
-    "colour_only": "validation: colour only",
-    "occlusion_only": "validation: occlusion only",
-    "degradation_only": "validation: degradation only",
 }
 # Models are chosen on these sets, and the chosen one is reported on those.
 CHOOSE_ON = ("validation", "shifted_validation")

@@ -631,7 +631,7 @@ check("05.5", answer, recorded=recorded)
 
 # %% [markdown]
 # **Exercise 05.6** (open, 30 minutes). Try to beat the live fine-tuning above on the same validation
-# images, with the same training images and at most 10 epochs in all: other learning rates, a
+# images, with the same training images and at most 10 epochs in all, those of the head included: other learning rates, a
 # learning-rate schedule, more or fewer frozen blocks, dropout, no fine-tuning at all. Train at least
 # three seeds of your recipe and of the one above: a function `recipe(seed)` sets the seed, builds the
 # network, and repeats the two `compile` and `fit`. Hand in both lists of validation accuracies and the

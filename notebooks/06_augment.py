@@ -715,7 +715,7 @@ check("06.5", answer)
 # **Exercise 06.6** (open, 45 minutes). Try to beat `composed` on shifted validation with the small
 # network above, on the same images, in at most 15 minutes of computing: another chain, other
 # strengths, more epochs for both. Train at least three seeds of yours and of ours with equal epochs.
-# Hand in both lists of accuracies on shifted validation and the verdict on yours: `"better"`,
+# Hand in both lists of accuracies on `data["shifted_validation"]`, all of it, and the verdict on yours: `"better"`,
 # `"worse"` or `"not told apart"`, at the 5 % level of `scipy.stats.ttest_ind`. If yours is not told
 # apart, that is a result; more seeds of both narrow it.
 

@@ -996,7 +996,7 @@ check("08.4", answer, recorded=recorded)
 # %% [markdown]
 # **Exercise 08.5** (open, 45 minutes). Try to beat the small network of the live part, the one with label smoothing, on
 # *shifted validation*: with a remedy of your own, on the same images, in the same number of epochs. `compiled(0.1, seed)`
-# gives the network and how it is trained; change what you like of either. Train at least three seeds of yours and of
+# gives a new network, `fit_options` holds the arguments of its `fit`; change what you like of either. Train at least three seeds of yours and of
 # ours. Hand in both lists of accuracies on `data["shifted_validation"]`, and the verdict on yours: `"better"`,
 # `"worse"` or `"not told apart"`, at the 5 % level of `scipy.stats.ttest_ind`.
 

@@ -378,7 +378,7 @@ print(photographs.shape, "->", as_they_are.shape)
 # %% [markdown]
 # A nucleus is the only large thing on a stained smear that swallows red light. So the *optical density* of
 # the red channel finds it, without any network: what is at least half as dense as the densest place, and of
-# that the largest piece, where one near the middle counts for more. Its size says how large a square around it
+# that the largest piece, with those near the middle preferred. Its size says how large a square around it
 # must be, so that the network sees the nucleus as large as in its training.
 
 
@@ -456,10 +456,10 @@ style.save(figure, "09_found", data.source)
 #
 # `python -m helpers predict` does all of this, with `final` unless you say `--model larger`: it finds the cell,
 # or each cell of a whole field, shows the network two enlarged squares, mends a background of another colour,
-# and says where it does not know. It also
-# distrusts itself, since what looks like a nucleus may be a bubble: an enlarged square counts only if it lies
-# hardly farther from the training than the photograph as it is. Here are a few of our photographs as files,
-# all of them side by side as a *field* of cells, and two pictures without a cell:
+# and says where it does not know. It also distrusts itself, since what looks like a nucleus may be a bubble: an
+# enlarged square counts only if its distance from the training images is hardly larger than that of the whole
+# photograph. Here are a few of our photographs as files, all of them side by side as a *field* of cells, and two
+# pictures without a cell:
 
 # %% tags=["nbval-ignore-output"]
 upper, lower = np.array_split(photographs[one_of_each[: len(one_of_each) // 2 * 2]], 2)

@@ -503,7 +503,7 @@ pd.DataFrame(rows).fillna("-").astype(str).rename_axis("changed by")
 # photographs may even pay for composed augmentation, which costs clean ones 3 points, too; the interval just
 # holds zero. (The networks without augmentation are three further seeds here, the composed ones two.)
 #
-# So robustness is for the most part what was practised, family by family, and the strong chains of `08_final`
+# So robustness looks for the most part like practice, family by family, and the strong chains of `08_final`
 # draw from every family. The operations that no chain practises, which end this lesson, have relatives in those
 # families. How much a shifted set that resembles the chains flatters them is asked below, and measured there.
 #

@@ -657,8 +657,8 @@ pd.DataFrame(rows).T.astype(str)
 #
 # ### One change at a time
 #
-# At full size every step costs an evening. On the fixed subset of `05_finetune`, 3,000 photographs for eight
-# epochs, it costs minutes; there we took the steps apart. Each training begins at composed augmentation
+# At full size each step was trained once, and some change several things. On the fixed subset of `05_finetune`,
+# 3,000 photographs for eight epochs, we took the steps apart. Each training begins at composed augmentation
 # (`06_augment`) and changes **one** thing; three seeds each. The averaged one has a momentum of 0.95: eight
 # epochs are 192 steps, and 0.995 would leave a third of the starting weights in the average. The schedule rises
 # to 3e-4, where all others stay at 1e-4: half a cosine spends half its time on small steps.
@@ -688,8 +688,8 @@ pd.DataFrame(rows).T.astype(str)
 
 # %% [markdown]
 # <!-- seeds -->
-# **Of five changes the strong chain alone can be told: it brings 10 points under shift. So the first large step of
-# the ablation, 12 points, was the chain, and not its schedule.** Averaged weights, larger images and CutMix cannot
+# **Of five changes the strong chain alone can be told: it brings 10 points under shift.** That speaks for the
+# chain, and not for its schedule, as what brought the 12 points of the ablation. Averaged weights, larger images and CutMix cannot
 # be told from nothing here, which is not to say that they do nothing: under shift each interval reaches from 4 or
 # 5 points worse, CutMix's from 8, to 3 points better or more, and what settles late in a training has no time
 # in eight epochs.

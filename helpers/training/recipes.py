@@ -109,7 +109,7 @@ _FAMILIES: Variants = {
     ),
 }
 
-# Composed augmentation with one family left out, to be judged where that family occurs.
+# Composed augmentation with one family left out, to be judged under that family alone.
 _ALL_BUT_ONE: Variants = {
     f"subset_without_{family}": (f"without {family}", {"augmentation": f"without_{family}"})
     for family in ("geometry", "colour", "occlusion")

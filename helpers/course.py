@@ -101,9 +101,10 @@ class Profile:
         budgets: what each kind of training may use. "scratch": a network from random weights;
             "deep_scratch": the VGG-like one, by far the slowest of these; "head": a head on cached
             features; "finetune": a full-size fine-tuning; "subset": each variant in a comparison,
-            on one fixed subset of the training images; "ladder": each step towards the final model;
-            "longer", "final" and "wide": the final model's three parts, at the images' own size, at
-            a larger one, and on the widest changes; "larger": a larger network on its own.
+            on one fixed subset of the training images; "subset_longer": one for three times as
+            long; "ladder": each step towards the final model; "longer", "final" and "wide": the
+            final model's three parts, at the images' own size, at a larger one, and on the widest
+            changes; "larger": a larger network on its own.
     """
 
     name: str
@@ -125,7 +126,8 @@ PROFILES = {
             "head": Budget(None, 30),
             "finetune": Budget(None, 2),
             **dict.fromkeys(
-                ("subset", "ladder", "longer", "final", "wide", "larger"), Budget(320, 1)
+                ("subset", "subset_longer", "ladder", "longer", "final", "wide", "larger"),
+                Budget(320, 1),
             ),
         },
     ),
@@ -140,6 +142,7 @@ PROFILES = {
             "head": Budget(None, 200),
             "finetune": Budget(None, 15),
             "subset": Budget(3000, 8),
+            "subset_longer": Budget(3000, 24),
             "ladder": Budget(None, 6, minutes=30),
             "longer": Budget(None, 40, minutes=90),
             "final": Budget(None, 20, minutes=90),

@@ -129,6 +129,33 @@ _ALONE: Variants = {
     "subset_composed_cutmix": ("CutMix", {"mix": "cutmix"}),
 }
 
+# What else may have brought the steps' gain under shift: RandAugment, or nothing at all, with the
+# rest of what the steps change.
+_CONTROLS: Variants = {
+    "subset_longer": (
+        "no augmentation, three times as long",
+        {"budget": "subset_longer", "patience": None},
+    ),
+    "subset_rand_augment_longer": (
+        "RandAugment, three times as long",
+        {"augmentation": "rand_augment", "budget": "subset_longer", "patience": None},
+    ),
+    "subset_rand_augment_schedule": (
+        "RandAugment, cosine schedule from 3e-4",
+        {"augmentation": "rand_augment", "schedule": "cosine", "learning_rate": 3e-4}
+        | {"patience": None},
+    ),
+    "subset_composed_smoothed": (
+        "smoothed labels",
+        {"augmentation": "composed", "label_smoothing": 0.1},
+    ),
+    "subset_composed_batch_norm": (
+        "schedule, batch normalisation trained",
+        {"augmentation": "composed", "freeze_batch_norm": False, "schedule": "cosine"}
+        | {"learning_rate": 3e-4, "patience": None},
+    ),
+}
+
 
 def _titles(variants: Variants) -> dict[str, str]:
     return {name: title for name, (title, _) in variants.items()}
@@ -136,7 +163,7 @@ def _titles(variants: Variants) -> dict[str, str]:
 
 TRIALS, REMEDIES, WAYS = map(_titles, (_TUNING, _REMEDIES, _WAYS))
 RATES, FAMILIES = map(_titles, (_RATES, _FAMILIES))
-ALONE = _titles(_ALONE)
+ALONE, CONTROLS = map(_titles, (_ALONE, _CONTROLS))
 REFERENCE = next(iter(TRIALS))
 
 # From the homework report's fine-tuning to the course's final model, one seed each.
@@ -239,6 +266,11 @@ def alone() -> dict[str, Experiment]:
     return _variants(fine_tuned_on_subset().variant("", augmentation="composed"), _ALONE)
 
 
+def controls() -> dict[str, Experiment]:
+    """Return the trainings of CONTROLS, on the fixed subset."""
+    return _variants(fine_tuned_on_subset(), _CONTROLS)
+
+
 def steps() -> dict[str, Experiment]:
     """Return what was tried between the homework's fine-tuning and the course's final model.
 
@@ -333,6 +365,7 @@ def catalogue() -> dict[str, Experiment]:
         **remedies(),
         **augmentations(),
         **alone(),
+        **controls(),
         **steps(),
         **_by_name(longer(), final(), wide(), larger_network(), larger_final()),
     }

@@ -312,7 +312,9 @@ def _train(experiment: Experiment, data: CourseData, unfinished: Path, path: Pat
 def _evaluated(experiment: Experiment, data: CourseData) -> list[str]:
     """Return every evaluation set; for a comparison on the subset those that choose, no test."""
     names = list(data.evaluation_sets)
-    return [n for n in names if "validation" in n] if experiment.budget == "subset" else names
+    return (
+        [n for n in names if "validation" in n] if experiment.budget.startswith("subset") else names
+    )
 
 
 def _plan(experiment: Experiment, data: CourseData) -> _Plan:

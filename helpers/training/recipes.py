@@ -347,6 +347,11 @@ def larger_final() -> Experiment:
     )
 
 
+def larger_longer() -> Experiment:
+    """Return a third part of the larger network's training: more of the second, for longer."""
+    return larger_final().variant("ladder_lite2_longer", budget="final", starts_from=larger_final())
+
+
 def ablation() -> dict[str, Experiment]:
     """Return the steps of ABLATION."""
     return {name: find(name) for name in ABLATION}
@@ -367,7 +372,8 @@ def catalogue() -> dict[str, Experiment]:
         **alone(),
         **controls(),
         **steps(),
-        **_by_name(longer(), final(), wide(), larger_network(), larger_final()),
+        **_by_name(longer(), final(), wide()),
+        **_by_name(larger_network(), larger_final(), larger_longer()),
     }
 
 

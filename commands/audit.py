@@ -39,7 +39,7 @@ STYLE += "section>div{border-top:1px solid #ddd;padding:6px 0}img{width:96px;hei
 
 @dataclass(frozen=True)
 class Images:
-    """What was read: names (below the folder), pixels, labels, splits ("" for none), sizes."""
+    """What was read: names (below the folder), pixels, labels and splits ("" for none), sizes."""
 
     names: list[str]
     pixels: np.ndarray
@@ -53,7 +53,7 @@ def read(folder: Path) -> tuple[Images, dict[str, str]]:
     files = {
         parts: path
         for parts, path in sorted(reading.list_folder(folder)[0].items())
-        if path.suffix.lower() in reading.SUFFIXES and not reading.is_litter(parts)
+        if path.suffix.lower() in reading.SUFFIXES
     }
     names, pixels, labels, splits, sizes, unreadable = [], [], [], [], [], {}
     with progress_bar(total=len(files), desc="Reading", unit="image") as bar:
@@ -89,16 +89,20 @@ def findings(images: Images) -> dict[str, list[np.ndarray]]:
     groups = cleaning.duplicate_groups(
         cleaning.connected_groups(np.concatenate(all_pairs), len(images.names))
     )
-    sides = [{split for split in images.splits[rows] if split} for rows in groups]
     return {
-        "In more than one split": [g for g, of in zip(groups, sides, strict=True) if len(of) > 1],
-        "Under more than one label": [g for g in groups if len(set(images.labels[g])) > 1],
+        "In more than one split": [g for g in groups if _differ(images.splits[g])],
+        "Under more than one label": [g for g in groups if _differ(images.labels[g])],
         "Equal copies": cleaning.duplicate_groups(exact),
         "Near copies (saved again, resized)": list(pairs[kinds == "near"]),
         "Turned or mirrored copies": list(pairs[kinds == "turned"]),
         "Moved (cut out or photographed again), or very much alike": list(pairs[kinds == "moved"]),
         **_odd(images),
     }
+
+
+def _differ(names: np.ndarray) -> bool:
+    """Return whether there is more than one name, "" for none not counted."""
+    return len(set(names) - {""}) > 1
 
 
 def _odd(images: Images) -> dict[str, list[np.ndarray]]:

@@ -4,9 +4,10 @@ Commands, on an otherwise idle machine (minutes):
     python -m helpers measure ways     compared with memory; writes build/benchmark.json
     python -m helpers measure costs    parameters, multiply-adds, times; writes report/costs.json
 
-Networks have random weights and see random images: neither changes the work. One that lacks its
-ImageNet weights here is not measured, since nothing can be compared with its cost. Each way runs in
-a process of its own, so that its peak memory is its own.
+Networks have random weights and see random images: neither changes the work. Costs are those of
+plain Keras, without the fused batch normalisation that the course trains with. A network that lacks
+its ImageNet weights here is not measured, since nothing can be compared with its cost. Each way
+runs in a process of its own, so that its peak memory is its own.
 """
 
 import argparse
@@ -72,7 +73,9 @@ def multiply_adds(model: keras.Model) -> int:
 
 
 def compiled_network(name: str) -> keras.Model:
-    """Return a network with random weights, frozen and compiled as the course trains it.
+    """Return a network with random weights, frozen and compiled as the course's, in plain Keras.
+
+    The fused batch normalisation that the course trains with (`fused_batch_norm`) is left out.
 
     Args:
         name: "small_cnn", "vgg_like" or a key of `backbones.BACKBONES`, which is frozen as in

@@ -72,6 +72,11 @@ def with_solutions() -> dict[str, Path]:
     return {path.stem: path for path in sources()} | {f"solutions/{p.stem}": p for p in solved}
 
 
+def _name(path: Path) -> str:
+    """Return what a notebook's .py or .ipynb is called: 03_custom_cnns, solutions/03_…."""
+    return f"solutions/{path.stem}" if path.parent.name == "solutions" else path.stem
+
+
 def from_python(path: Path) -> nbformat.NotebookNode:
     """Return the notebook that a py:percent file describes, without outputs.
 
@@ -150,7 +155,7 @@ def edits(path: Path) -> str:
 def refuse_edited(path: Path) -> None:
     """Raise a CourseError if making the .ipynb beside a .py anew would lose an edit."""
     if edited := edits(path):
-        name = f"solutions/{path.stem}" if path.parent.name == "solutions" else path.stem
+        name = _name(path)
         raise course.CourseError(
             f"{name}.ipynb was edited {edited} after it was made from {path.name}: take that over "
             f"with `python -m helpers notebooks take {name}`, or undo it with "
@@ -167,15 +172,15 @@ def take(path: Path) -> None:
     target = path.with_suffix(".ipynb")
     stored = _read(target)
     if stored is None:
-        raise course.CourseError(f"{target.name} is not there: `make pair` makes it.")
+        raise course.CourseError(f"{_name(target)}.ipynb is not there: `make pair` makes it.")
     if not edits(path):
         pair(path)
         return
     if stored.metadata.get(MADE_FROM, _digest(stored)) != _digest(from_python(path)):
         raise course.CourseError(
-            f"Both {path.name} and {target.name} were edited after they were paired: carry the "
-            f"edits of one over by hand (`git diff` shows them), then remove {target.name} and "
-            "run `make pair`."
+            f"Both {_name(path)}.py and {_name(path)}.ipynb were edited after they were paired: "
+            "carry the edits of one over by hand (`git diff` shows them), then remove "
+            f"{_name(path)}.ipynb and run `make pair`."
         )
     notebook = jupytext.read(path, fmt="py:percent")
     notebook.cells = [_bare(cell) for cell in stored.cells]
@@ -311,7 +316,8 @@ def execute(path: Path, target: Path) -> tuple[float, float | None]:
     try:
         executor.preprocess(notebook, {"metadata": {"path": str(path.parent)}})
     except BaseException:
-        _write(notebook, course.build_folder() / f"failed-{target.name}")
+        name = _name(path).replace("/", "-")
+        _write(notebook, course.build_folder() / f"failed-{name}.ipynb")
         raise
     for tidy in (DropNoise(enabled=True), CoalesceStreamsPreprocessor(enabled=True)):
         tidy(notebook, {})
@@ -324,11 +330,11 @@ def execute(path: Path, target: Path) -> tuple[float, float | None]:
 
 def execute_all(chosen: dict[str, Path], store: bool) -> int:
     """Execute notebooks, by name, say what was made; return the number of failures."""
-    for path in chosen.values():
+    for name, path in chosen.items():
         if store:
             refuse_edited(path)
         elif edited := edits(path):
-            print(f"{path.stem}.ipynb was edited {edited}; what runs is {path.name}.")
+            print(f"{name}.ipynb was edited {edited}; what runs is {name}.py.")
     photographs = load_photographs()
     folder = records.folder(photographs.source)
     targets = {
@@ -382,8 +388,8 @@ def _read(path: Path) -> nbformat.NotebookNode | None:
     except Exception as error:  # nbformat raises whatever a malformed notebook leads to
         reason = course.printable(str(error).partition("\n")[0][:200])
         raise course.CourseError(
-            f"{path.name} is no notebook that can be read ({reason}): put it back with "
-            f"`git checkout notebooks/{path.name}`, or remove it and run `make pair`."
+            f"{_name(path)}.ipynb is no notebook that can be read ({reason}): put it back with "
+            f"`git checkout notebooks/{_name(path)}.ipynb`, or remove it and run `make pair`."
         ) from error
     return notebook
 

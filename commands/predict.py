@@ -53,6 +53,8 @@ SHEET_NOTE = {"Title": "Contact sheet of python -m helpers predict", "Software":
 
 # A contact sheet shows the first so many.
 SHEET_IMAGES = 96
+# Letters that fit above one of them.
+TILE = 14
 
 
 def read_image(path: Path) -> Image.Image:
@@ -68,7 +70,9 @@ def read_image(path: Path) -> Image.Image:
 
 
 def sheet(answers: Sequence[Answer], class_names: Sequence[str], note: str) -> Figure:
-    """Return a contact sheet: what was looked at, its class and probability; SHEET_IMAGES at most.
+    """Return a contact sheet: what was looked at, its file, class and probability.
+
+    SHEET_IMAGES at most.
 
     Args:
         answers: the first SHEET_IMAGES with their pictures.
@@ -77,11 +81,7 @@ def sheet(answers: Sequence[Answer], class_names: Sequence[str], note: str) -> F
     """
     style.use_course_style()
     shown = answers[:SHEET_IMAGES]
-    titles = [
-        f"{textwrap.fill(name_of(answer, class_names), 14)}\n"
-        f"{_percent(answer.probabilities.max()) if answer.known else ''}"
-        for answer in shown
-    ]
+    titles = [_tile(answer, class_names) for answer in shown]
     counts = Counter(name_of(answer, class_names) for answer in answers).most_common()
     heading = f"{_counted(answers)}: " + ", ".join(f"{n} {name}" for name, n in counts)
     if len(shown) < len(answers):
@@ -94,6 +94,15 @@ def sheet(answers: Sequence[Answer], class_names: Sequence[str], note: str) -> F
     )
     figure.supxlabel(textwrap.fill(note, 16 * columns), fontsize=7, color="0.45")
     return figure
+
+
+def _tile(answer: Answer, class_names: Sequence[str]) -> str:
+    """Return what stands above a picture of the sheet: its file, its class, how sure that is."""
+    file = printable(answer.path.name)
+    place = file if len(file) <= TILE else f"{file[: TILE - 1]}…"
+    cell = f"\ncell {answer.number} of {answer.count}" if answer.count > 1 else ""
+    sure = f"\n{_percent(answer.probabilities.max())}" if answer.known else ""
+    return f"{place}{cell}\n{textwrap.fill(name_of(answer, class_names), TILE)}{sure}"
 
 
 def name_of(answer: Answer, class_names: Sequence[str]) -> str:
@@ -319,9 +328,10 @@ def main(arguments: list[str] | None = None) -> int:
     if not found:
         raise CourseError("No image could be read: name photographs, or a folder of them.")
     names = {name_of(answer, class_names) for answer in found}
-    if len(found) > FEW and len(names) == 1:
+    read = {answer.path for answer in found}
+    if len(read) > FEW and len(names) == 1:
         _say(
-            f"All {_images(len(found))} got the same class, {names.pop()}: does each show one "
+            f"All got the same class, {names.pop()} ({_counted(found)}): does each show one "
             "stained cell that fills much of the picture?"
         )
     if drawn:
@@ -332,7 +342,7 @@ def main(arguments: list[str] | None = None) -> int:
             figure.savefig(temporary, metadata=SHEET_NOTE)
         plt.close(figure)
         _say(f"{printable(options.sheet)} written.")
-    missing = len(files) - len({answer.path for answer in found})
+    missing = len(files) - len(read)
     if missing:
         print(f"{missing:,} of {_images(len(files))} could not be read.", file=sys.stderr)
     return 1 if missing else 0

@@ -26,7 +26,7 @@ from helpers.files import replaced
 from helpers.models import backbones, networks, released
 from helpers.training import recipes
 from helpers.training.experiment import Experiment
-from helpers.training.run import Result, load_trained, result
+from helpers.training.run import Result, load_recorded, result
 
 CARD_PAGE = "CARD.md"
 LARGEST_BYTES = 20 * 10**6
@@ -53,7 +53,7 @@ def release(experiment: Experiment, data: CourseData, name: str) -> Path:
         CourseError: if the name will not do or belongs to another model; see `write`.
     """
     _check_name(name, data)
-    model, trained = load_trained(experiment, data), result(experiment, data)
+    model, trained = load_recorded(experiment, data), result(experiment, data)
     card = describe(trained, data)
     stored = released.assembled(
         released.network_file(model), released.half_weights_file(model), len(data.class_names)

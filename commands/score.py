@@ -10,6 +10,7 @@ than it may ends there.
 
 import argparse
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -311,11 +312,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("submission", type=Path, metavar="SUBMISSION.zip")
     parser.add_argument(
         "--images",
-        type=enough,
+        type=_image_count,
         help="score at most so many images of each set, stratified by class",
     )
-    parser.add_argument("--minutes", type=positive, default=10, help="the most time for all of it")
-    parser.add_argument("--gigabytes", type=positive, default=6, help="the most memory (Linux)")
+    parser.add_argument("--minutes", type=_positive, default=10, help="the most time for all of it")
+    parser.add_argument("--gigabytes", type=_positive, default=6, help="the most memory (Linux)")
     options = parser.parse_args(arguments)
     if kind(options.submission) != "file":
         fault = "is a folder" if kind(options.submission) else "is not there"
@@ -327,15 +328,23 @@ def main(arguments: list[str] | None = None) -> None:
     print(report(result, data, whole if options.images else None))
 
 
-def positive(text: str) -> float:
+def _positive(text: str) -> float:
     """Return a positive, finite number from the command line: argparse's `type`."""
-    if not 0 < (number := float(text)) < float("inf"):
-        raise ValueError
-    return number
+    with suppress(ValueError):
+        if 0 < (number := float(text)) < float("inf"):
+            return number
+    raise argparse.ArgumentTypeError(f"{text} is no positive number: give one above 0")
 
 
-def enough(text: str) -> int:
+def _image_count(text: str) -> int:
     """Return how many images the command line asks for, at least one a class: argparse's `type`."""
-    if (number := int(text)) < len(CLASS_NAMES):
-        raise ValueError
+    least = len(CLASS_NAMES)
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no whole number: give one from {least}"
+        ) from None
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text} is too few: give a whole number from {least}")
     return number

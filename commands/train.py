@@ -41,12 +41,10 @@ from helpers.files import replaced
 from helpers.models import networks, released
 from helpers.training import recipes
 from helpers.training.experiment import Experiment, identity
-from helpers.training.run import load_trained, result
+from helpers.training.run import load_recorded, result
 
 CORRUPTED_IMAGES = 1000
 CORRUPTION_SEED = 13
-# The groups of PARTIAL_SHIFTS, by command.
-PARTIAL = {"unseen": "unseen_only", "families": "family_only"}
 
 
 def corrupted_base(data: CourseData) -> ImageSet:
@@ -99,7 +97,7 @@ def record_robustness(
     """Evaluate trainings on MedMNIST-C and record that; return the mean accuracy by run."""
     base, means = corrupted_base(data), {}
     labels = base.labels.astype(np.uint8)
-    models = {experiment.run_name: load_trained(experiment, data) for experiment in trained}
+    models = {experiment.run_name: load_recorded(experiment, data) for experiment in trained}
     predicted = corrupted_predictions(models, base.images)
     for experiment in trained:
         run, predictions = experiment.run_name, predicted[experiment.run_name]
@@ -130,7 +128,7 @@ def record_partial(
     changed = {n: shift.of(sets[n].images) for n, shift in PARTIAL_SHIFTS[group].items()}
     means = {}
     for experiment in trained:
-        model = _released(experiment, data) if from_release else load_trained(experiment, data)
+        model = _released(experiment, data) if from_release else load_recorded(experiment, data)
         logits = {name: networks.predict_logits(model, images) for name, images in changed.items()}
         found = {name: metrics.accuracy(of.labels, logits[name]) for name, of in sets.items()}
         records.write_partial(experiment.run_name, group, logits, data.source)
@@ -157,8 +155,8 @@ def record_views(trained: list[Experiment], data: CourseData) -> dict[str, dict[
     """
     means = {}
     for experiment in trained:
-        model, found = load_trained(experiment, data), {}
-        for name in records.REPORT_ON:
+        model, found = load_recorded(experiment, data), {}
+        for name in (name for name in records.REPORT_ON if name in data.sets):
             images, labels = data[name].images, data[name].labels
             total = np.zeros((len(labels), len(data.class_names)))
             for side in (images, images[:, :, ::-1]):
@@ -278,8 +276,10 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         named, data = [recipes.find(name) for name in options.names], load_course_data()
         trained = [each.variant(each.name, seed=seed) for each in named for seed in options.seeds]
-        if options.command in PARTIAL:
-            means = record_partial(trained, data, PARTIAL[options.command], options.released)
+        if options.command in records.PARTIAL:
+            means = record_partial(
+                trained, data, records.PARTIAL[options.command], options.released
+            )
         else:
             record = record_views if options.command == "views" else record_robustness
             means = record(trained, data)

@@ -179,9 +179,8 @@ def unseen_operations(answer: object, recorded: object) -> str | None:
     mistakes = {
         "That is a fraction: give points.": points(unseen) / 100,
         "That is seed 0 alone: take the mean of the three seeds.": 100 * float(first),
-        "That is the part with operations that shifted validation has too.": points(
-            "shifted_test_seen"
-        ),
+        "That is `shifted_test_seen`, where every operation was practised: the other part is asked "
+        "for.": points("shifted_test_seen"),
         "That is the whole shifted test.": points("shifted_test"),
         "That is shifted validation: the part of the *test* is asked for.": points(
             "shifted_validation"

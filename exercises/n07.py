@@ -101,10 +101,9 @@ def images_needed(answer: object, *, train: tuple, validation: tuple, rare: int)
         "Recall is still at most one half there.": tried[max(0, tried.index(expected) - 1)],
         "A smaller number suffices.": tried[min(len(tried) - 1, tried.index(expected) + 1)],
     }
-    wrong = {sentence: number for sentence, number in mistakes.items() if number != expected}
     if answer not in KEPT and answer != expected:
         return compare.number(answer, expected) and f"Give one of the numbers {tried}."
-    return compare.number(answer, expected, mistakes=wrong)
+    return compare.number(answer, expected, mistakes=mistakes)
 
 
 @exercise(

@@ -19,15 +19,17 @@
 # - meet the eight kinds of cell, and try to name ten of them yourself,
 # - load the homework's images and check their shapes, types and labels,
 # - look at *contact sheets* and find pictures that are not cells,
-# - find the same pictures by measuring, and compare what you measure with what the report says,
+# - find the same pictures by measuring, and compare what you measure with what a student team
+#   reported,
 # - count the classes, and see how uneven they are,
 # - use background colour to find photographs from a second acquisition, and look for independent
 #   evidence,
 # - and measure how far brightness and colour alone get you.
 #
-# **You need** nothing: no network is trained here. **Time** on two cores: reading takes half an
-# hour, running less than a minute. The first run also decodes (or draws) the images, which takes up
-# to three minutes.
+# **You need** nothing: no network is trained here.
+# **Time** on two cores: less than a minute of computing, 30 minutes of reading, 30 minutes for the
+# exercises before the last one, which is open. The first run also decodes (or draws) the images,
+# which takes up to three minutes.
 
 # %% tags=["nbval-ignore-output"]
 COURSE = "https://github.com/blood-cells-course/blood-cells-course"
@@ -88,9 +90,9 @@ source, class_names = photographs.source, photographs.class_names
 #
 # Which photograph stands for a class? Take a *typical* one: near to the median of its class, looked
 # at coarsely (every eighth pixel). Copies are left out: a *hash*, which is explained below, finds
-# them. Of the course's photographs, one of the eighteen most typical of each class was chosen by
-# eye, because its parts are easy to see, and arrows point at them; of other images the most typical
-# is taken, and nothing is pointed at.
+# them. For the course's photographs we chose, among the eighteen most typical of each class, one
+# whose parts are easy to see, and marked them with arrows. For other images the most typical one is
+# shown, without arrows.
 
 # %% tags=["nbval-ignore-output"]
 is_alone = ~pd.Series(cleaning.image_hashes(photographs.images)).duplicated(keep=False).to_numpy()
@@ -275,7 +277,7 @@ style.save(sheet, "01_last_rows", source)
 # ## Measure: identical copies
 #
 # Looking found two pictures. How many copies are there, and where exactly? A *hash* turns all bytes
-# of an image into one number, and equal images get equal numbers; `02_clean` opens this box. A
+# of an image into one number, and equal images get equal numbers; `02_clean` shows how. A
 # *run* is a stretch of neighbouring rows with one hash: a new run begins wherever the hash differs
 # from that of the row before.
 

@@ -25,9 +25,10 @@
 # - measure what copies do to a validation accuracy,
 # - and write the cleaned set to `data/data_processed.npz`.
 #
-# **You need** nothing from `01_inspect`, and no network. **Time** on two cores: reading takes 40
-# minutes, running about a minute. The first run also decodes (or draws) the images, which takes up
-# to three minutes.
+# **You need** nothing from `01_inspect`, and no network.
+# **Time** on two cores: about a minute of computing, 40 minutes of reading, 40 minutes for the
+# exercises before the last one, which is open. The first run also decodes (or draws) the images,
+# which takes up to three minutes.
 
 # %% tags=["nbval-ignore-output"]
 COURSE = "https://github.com/blood-cells-course/blood-cells-course"
@@ -118,8 +119,8 @@ one_value_changed[40, 40, 0] += 1
 print(fingerprint(grey_square), fingerprint(one_value_changed))
 
 # %% [markdown]
-# Sixteen digits, each 0 to f, make 2⁶⁴ possible hashes: among 14,000 images, a hash that two
-# different ones share by accident is as good as impossible (exercise 02.2 asks how short a hash may
+# Sixteen digits, each 0 to f, make 2⁶⁴ possible hashes: among 14,000 images, it is as good as
+# impossible that two different ones share a hash by accident (exercise 02.2 asks how short a hash may
 # be). Take the hash of each image, and count how often each hash occurs.
 
 # %%
@@ -527,8 +528,9 @@ if names is not None:
 
 # %% [markdown]
 # Are these all? No. A proposal misses some: if each photograph proposes its four nearest neighbours
-# instead of one, and need not be proposed in return, the search takes half a minute and finds seven
-# more pairs on the photographs. Nobody knows how many there are.
+# instead of one, and need not be proposed in return, the search takes half a minute. On the
+# photographs it finds eight more pairs above the border: seven of the same piece of a slide, and one
+# look-alike (`EO_249066` with `EO_726217`, 0.940). Nobody knows how many there are.
 #
 # ## Split by group
 #
@@ -757,6 +759,8 @@ pd.crosstab(roles, where, rownames=["role"], colnames=[""], margins=True, margin
 #                                               ├──    88  second acquisition
 #                                               └──     9  copies, dropped
 # ```
+#
+# (The table's 3,440 and 25 count the 16 twins as well.)
 #
 # ## Recap
 #

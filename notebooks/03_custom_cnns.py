@@ -25,8 +25,9 @@
 # - and choose between two networks that were trained on all images.
 #
 # **You need** nothing from the notebooks before: the images are cleaned and split by the helpers,
-# as `01_inspect` and `02_clean` show step by step. **Time**: on two cores about a minute of
-# computing; an hour to read and try, and another for the exercises.
+# as `01_inspect` and `02_clean` show step by step.
+# **Time** on two cores: about a minute of computing, an hour of reading, 40 minutes for the exercises
+# before the last one, which is open.
 
 # %% tags=["nbval-ignore-output"]
 COURSE = "https://github.com/blood-cells-course/blood-cells-course"
@@ -76,20 +77,14 @@ class_count = len(data.class_names)
 pd.Series({name: len(images) for name, images in data.sets.items()}, name="images").to_frame()
 
 # %% [markdown]
-# Where do they come from? In the photographs behind the course's recorded results:
+# Behind the course's recorded results are the 11,943 cleaned images of the homework (10,462 train,
+# 1,161 validation, 320 second acquisition) and 3,415 others to judge by; `02_clean` draws the account.
 #
-# | | images |
-# |---|---:|
-# | the homework's file | 13,759 |
-# | − planted copies of two pictures | 1,800 |
-# | − both images of eight exact pairs | 16 |
-# | = `data_processed.npz`, which `02_clean` writes | 11,943 |
-# | of them: train, validation, second acquisition | 10,462 + 1,161 + 320 |
-# | photographs outside the homework: test, reserved for shift, second acquisition | 1,663 + 1,664 + 88 |
-#
-# This notebook does not read that file: the helpers repeat the steps of `02_clean` in memory, so
-# that each notebook runs alone, and get the same 11,943 images. A first run (the *quick*
-# [profile](../docs/glossary.md#profile)) takes a part of each set, the same in every run.
+# This notebook does not read the file that `02_clean` writes: the helpers repeat its steps in memory,
+# so that each notebook runs alone, and get the same 11,943 images. A first run (the *quick*
+# [profile](../docs/glossary.md#profile)) takes a part of each set, the same in every run. The outputs
+# stored here are of the full profile; your quick run has at most 1,200 training images and 240 images
+# per evaluation set, so your live numbers will differ.
 
 # %% [markdown]
 # ## A convolution by hand
@@ -391,7 +386,8 @@ heading = f"True class → answer, and how sure it is: {(answers == asked.labels
 style.save(style.contact_sheet(asked.images, titles, 3, heading), "03_answers", data.source)
 
 # %% [markdown]
-# The rest of this notebook is about what you have got.
+# Six images say little: for all validation images see `val_accuracy` in the table below, in the row
+# of the best epoch. The rest of this notebook is about what you have got.
 #
 # ## Read the curves aloud
 
@@ -490,8 +486,8 @@ table[["train_images", "epochs", "best_epoch", "stopped_by", "minutes"]]
 # %% [markdown]
 # CNN 1 was trained three times: another *seed* means other first weights and another order of the
 # images, hence another network. CNN 2 was trained once, and not to its end: our limit of 15 epochs
-# stopped it ("epochs"), not its patience. **It is undertrained**, so the report's training accuracy
-# of 1.00 is not reached here, and what we find of CNN 2 is found of this one training.
+# stopped it ("epochs"), not its patience. **It is undertrained**, and what we find of CNN 2 is found
+# of this one training.
 #
 # ## How sure are we?
 #
@@ -543,8 +539,9 @@ def difference(first, second):
 # **Multiplicity: many questions.** Of twenty comparisons in which nothing is different, about one
 # interval misses zero by chance. So a single surprising result among many is no finding. Either fix
 # the one question beforehand, or ask for more. A *p-value* says how often chance alone would give a
-# difference at least this large if there were none; Holm (1979) multiplies the smallest of them by
-# the number of tests, the next by one less, and so on.
+# difference at least this large if there were none. *Bonferroni's correction* multiplies each p-value
+# by the number of tests, or widens each interval to match; `06_augment`, `07_imbalance` and the course
+# report do that.
 #
 # And two rules of language. An interval of a difference that contains zero means *not told apart*,
 # never *equal*: with more images the difference may show. And *McNemar's test* (1947), which asks
@@ -698,8 +695,8 @@ check("03.5", answer)
 # **Exercise 03.6** (an open task, 30 minutes or more) · Build and train a network with *at most
 # half* of CNN 1's weights that is at most 2 points less accurate on the validation images than
 # `network`. Train it on `few`, as `network` was, from pixels in 0–255 to logits. The check allows
-# for the chance of so few images: the paired interval of the difference has to reach up to −2
-# points. Hand over the trained network.
+# for the chance of so few images: it passes unless the whole paired interval of the difference lies
+# below −2 points. Hand over the trained network.
 
 # %% tags=["nbval-ignore-output"]
 answer = ...
@@ -717,7 +714,7 @@ check("03.6", answer, reference=network, judge=data["validation"])
 #   generalization*, ICLR, section 2.
 # - Wilson 1927, *Probable inference, the law of succession, and statistical inference*, JASA
 #   22:209–212.
-# - McNemar 1947, Psychometrika 12:153–157; Holm 1979, *A simple sequentially rejective multiple
-#   test procedure*, Scandinavian Journal of Statistics 6:65–70.
+# - McNemar 1947, *Note on the sampling error of the difference between correlated proportions or
+#   percentages*, Psychometrika 12:153–157.
 # - Bouthillier et al. 2021, *Accounting for variance in machine learning benchmarks*, MLSys,
 #   section 2: seeds as a source of variance.

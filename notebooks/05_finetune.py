@@ -28,8 +28,8 @@
 # **You need** the words *backbone*, *head* and *pooled features* from `04_transfer`, and *seed*,
 # *interval* and *paired difference* from [`03_custom_cnns`](03_custom_cnns.ipynb); the
 # [glossary](../docs/glossary.md) has them all.
-# **Time** on two cores: about a minute of computing, 45 minutes of reading, an hour with the
-# exercises.
+# **Time** on two cores: about a minute of computing, 45 minutes of reading, 45 minutes for the
+# exercises before the last one, which is open.
 
 # %% tags=["nbval-ignore-output"]
 COURSE = "https://github.com/blood-cells-course/blood-cells-course"
@@ -187,9 +187,10 @@ trainable = sum(weight.shape.num_elements() for weight in model.trainable_weight
 print(f"{trainable:,} of {model.count_params():,} weights train now")
 
 # %% [markdown]
-# Two things are easy to forget here. *Compile after every change of `trainable`*: `fit` uses the list
-# of trainable weights that `compile` saw, and nothing warns you if it is stale. And *lower the learning
-# rate*, here to a tenth: these filters are good already and should move by small steps.
+# Two things are easy to forget here. *Compile after every change of `trainable`*: the first `fit` after
+# `compile` fixes the list of weights that train. Unfreeze later without compiling, and the next `fit`
+# goes on with the old list; nothing warns you. And *lower the learning rate*, here to a tenth: these
+# filters are good already and should move by small steps.
 
 # %% tags=["nbval-ignore-output"]
 imagenet_weights = {layer.name: layer.get_weights() for layer in backbone.layers}
@@ -223,7 +224,8 @@ style.save(figure, "05_live_curves", data.source)
 # weight, and three million begin to move at once. Two readings need care. Training accuracy is
 # measured *with dropout and while the weights still move*, validation accuracy at the end of the
 # epoch without dropout, so validation may lie above training without anything being wrong. And this
-# is one training on a few hundred images: its last digit means nothing.
+# is one training, judged on 160 images: each accuracy may be six points off either way, so the two ends
+# cannot be told apart.
 #
 # `helpers.training.run.result(recipe, data)` does exactly this with all training images, remembers
 # the result, and stops early instead of after a fixed number of epochs. The numbers further down that
@@ -601,8 +603,8 @@ def freeze_through(backbone, block): ...
 check("05.2", freeze_through, backbone=b0)
 
 # %% [markdown]
-# **Exercise 05.3** (5 minutes). You fine-tune on 2,000 images for 6 epochs in batches of 32, with
-# batch normalisation trained at Keras' momentum of 0.99. What fraction of ImageNet's statistics is
+# **Exercise 05.3** (5 minutes). You fine-tune on 2,000 images for 6 epochs in batches of 32 (the last one of
+# an epoch is smaller), with batch normalisation trained at Keras' momentum of 0.99. What fraction of ImageNet's statistics is
 # left at the end? (Three decimals will do.)
 
 # %% tags=["nbval-ignore-output"]

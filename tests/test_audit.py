@@ -91,6 +91,15 @@ def test_a_copy_in_another_split_or_under_another_label_is_found(folder):
     ]
 
 
+def test_a_copy_without_a_label_contradicts_none(folder):
+    save(folder / "unsorted.png", picture(2))
+    assert names(folder, "Equal copies") == [["train/long/2.png", "unsorted.png"]]
+    assert names(folder, "Under more than one label") == []
+    save(folder / "train" / "round" / "doubt.png", picture(2))
+    (rows,) = names(folder, "Under more than one label")
+    assert len(rows) == 3
+
+
 def test_odd_sizes_dark_blurred_and_unreadable_ones_are_found(folder, tmp_path):
     train = folder / "train" / "round"
     save(train / "wide.png", picture(20, 300))

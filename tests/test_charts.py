@@ -87,6 +87,15 @@ def test_learning_curves_show_loss_and_accuracy_or_what_there_is():
     assert only.lines[0].get_ydata().tolist() == [0.1, 1.0]
 
 
+def test_learning_curves_name_networks_where_there_are_several():
+    history = {name: [0.5, 0.7] for name in ("loss", "val_loss")}
+    for names in ("a", "ab"):
+        figure = charts.learning_curves(dict.fromkeys(names, history), "found")
+        words = [text.get_text() for text in figure.legends[0].get_texts()]
+        named = list(names) if len(names) > 1 else []
+        assert words == [*named, "training", "validation"]
+
+
 def test_a_confusion_matrix_prints_counts_and_leaves_zeros_empty():
     matrix = np.array([[9, 1], [0, 4]])
     figure = charts.confusion({"clean": matrix, "shifted": matrix.T}, ("a", "b"), "found")

@@ -1,6 +1,7 @@
 """What the exercises' checks say; each notebook's own wrong answers are in test_exercises_NN.py."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -54,6 +55,13 @@ def test_an_unknown_exercise_is_named():
 )
 def test_a_wrong_number_is_refused_with_its_mistake(answer, words):
     assert words in compare.number(answer, 0.25, mistakes={"Those are the wrong ones.": 0.75})
+
+
+def test_a_recipe_that_reaches_the_same_with_every_seed_is_compared_without_a_warning():
+    same, others = [0.96] * 3, [0.90, 0.91, 0.89]
+    with warnings.catch_warnings(action="error"):
+        assert compare.seeds((same, others, "better")) is None
+        assert compare.seeds((others, same, "worse")) is None
 
 
 def test_a_right_number_may_come_as_any_scalar():

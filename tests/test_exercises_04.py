@@ -127,7 +127,7 @@ def test_reversed_channels():
         refused("04.4", answer, words, **given)
 
 
-def test_operations_that_validation_lacks():
+def test_operations_that_nothing_practised():
     scores = {
         ("mobilenet_v3_small_frozen", "shifted_test_unseen"): [0.55, 0.53, 0.54],
         ("efficientnet_lite0_frozen", "shifted_test_unseen"): [0.48, 0.50, 0.49],
@@ -141,7 +141,7 @@ def test_operations_that_validation_lacks():
     recorded = SimpleNamespace(values=lambda name, images: np.array(scores[name, images]))
     assert verdict("04.5", 5.0, recorded=recorded) is None
     for answer, words in (
-        (-2.0, "shifted validation has too"),
+        (-2.0, "every operation was practised"),
         (4.0, "whole"),
         (1.0, "shifted validation"),
         (7.0, "seed 0"),

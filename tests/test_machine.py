@@ -1,7 +1,10 @@
+import shutil
+import subprocess
 from collections.abc import Callable
 
 import pytest
 
+from helpers import course
 from helpers.evaluation import machine
 
 
@@ -19,6 +22,19 @@ def timed(monkeypatch) -> Callable[..., float]:
         return machine.seconds_per_call(call, repeats=len(durations) - 1)
 
     return measured
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
+@pytest.mark.parametrize(
+    ("changed", "dirty"),
+    [("helpers", True), ("commands", True), ("notebooks", True), ("docs", False)],
+)
+def test_altered_code_is_told_wherever_it_lies(changed, dirty, tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "root", lambda: tmp_path)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    (tmp_path / changed).mkdir()
+    (tmp_path / changed / "new.py").touch()
+    assert machine.provenance()["dirty"] == dirty
 
 
 def test_the_first_call_is_not_counted(timed):

@@ -151,6 +151,19 @@ def test_make_hands_names_on_as_they_are(tmp_path, target, given):
     assert f"[{target}]\n[{next(iter(given.values()))}]\n" in answer.stdout
 
 
+def test_a_missing_typst_is_one_sentence():
+    body = (
+        "    import sys\n    sys.modules['typst'] = None\n"
+        "    from commands.report import build\n    build.build(None, None)"
+    )
+    done = subprocess.run(script(body), env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "The package typst is missing: in the course's folder, run "
+        'python -m pip install -e ".[report]" first.\n'
+    )
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
 def test_a_full_disk_under_what_is_printed_is_one_sentence():
     with open("/dev/full", "w") as full:

@@ -209,6 +209,23 @@ def test_solutions_are_paired_and_named_apart(tmp_path, monkeypatch):
         notebooks.main(["pair"])
     assert notebooks.main(["take", "solutions/01_a"]) == 0
     assert solved.read_text().endswith("# %%\n2\n")
+    solved.with_suffix(".ipynb").write_text("damaged")
+    with pytest.raises(course.CourseError, match=r"git checkout notebooks/solutions/01_a\.ipynb`"):
+        notebooks.main(["pair"])
+
+
+def test_a_lesson_and_its_solution_that_fail_are_kept_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "build_folder", lambda: tmp_path / "build")
+    for number, name in enumerate(("01_a", "solutions/01_a")):
+        path = tmp_path / "notebooks" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"# %%\n{number} / 0\n")
+        with pytest.raises(notebooks.CellExecutionError):
+            notebooks.execute(path, tmp_path / f"{name}.ipynb")
+    kept = {file.name: file.read_text() for file in (tmp_path / "build").iterdir()}
+    assert sorted(kept) == ["failed-01_a.ipynb", "failed-solutions-01_a.ipynb"]
+    assert '"0 / 0"' in kept["failed-01_a.ipynb"]
+    assert '"1 / 0"' in kept["failed-solutions-01_a.ipynb"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"cells": 3}', b"[]", b"\xff\xfe", b'{"nbf'])

@@ -288,15 +288,18 @@ def test_the_sheet_shows_each_image_with_its_class():
     probabilities[np.arange(9), [6, 6, 6, 6, 6, 3, 3, 3, 7]] = 0.86
     probabilities[0] = np.eye(8)[6]
     answers = answers_of(probabilities)
+    answers[5] = answers[5]._replace(number=2, count=3)
+    answers[7] = answers[7]._replace(path=Path("a very long name.png"))
     answers[8] = answers[8]._replace(known=False)
     figure = predict.sheet(answers, CLASS_NAMES, "Model x. " + predict.CAUTION)
     heading = " ".join(figure.get_suptitle().split())
     assert heading == ("9 images: 5 neutrophil, 3 immature granulocytes, 1 not a cell I know")
     titles = [text.get_text().split("\n") for axis in figure.axes for text in axis.texts]
     assert len(titles) == 9
-    assert titles[0] == ["neutrophil", ">99.9 %"]
-    assert titles[5] == ["immature", "granulocytes", "86.0 %"]
-    assert " ".join(titles[8]).split() == ["not", "a", "cell", "I", "know"]
+    assert titles[0] == ["0.png", "neutrophil", ">99.9 %"]
+    assert titles[5] == ["5.png", "cell 2 of 3", "immature", "granulocytes", "86.0 %"]
+    assert titles[7][0] == "a very long n…"
+    assert " ".join(titles[8]).split() == ["8.png", "not", "a", "cell", "I", "know"]
     assert predict.CAUTION in " ".join(figure.get_supxlabel().split())
 
 
@@ -445,7 +448,18 @@ def test_one_class_for_all_is_remarked_upon(work, capsys):
     for number in range(25):
         save(work / f"cells/{number:02}.png", IMAGES[0])
     assert predict.main(["cells"]) == 0
-    assert "All 25 images got the same class, " in capsys.readouterr().out
+    name = CLASS_NAMES[expected(IMAGES[:1]).argmax()]
+    assert f"All got the same class, {name} (25 images): does each " in capsys.readouterr().out
+
+
+def test_one_class_for_the_many_cells_of_few_images_is_no_matter(work, monkeypatch, capsys):
+    save(work / "field.png", np.concatenate([IMAGES[0]] * 25, axis=1))
+    found = [cells.Cell(48 + 96 * column, 48, 90) for column in range(25)]
+    monkeypatch.setattr(cells, "find_cells", lambda image: found)
+    assert predict.main(["field.png"]) == 0
+    written = capsys.readouterr().out
+    assert "field.png, cell 25 of 25: " in written
+    assert "the same class" not in written
 
 
 @pytest.mark.parametrize("locked", [Path("cells"), Path("cells/deeper")])

@@ -391,6 +391,12 @@ def test_what_an_npz_unpacks_to_is_bounded(tmp_path, monkeypatch):
         ({"labels": np.array(["a", "b"])}, "store the index, 0-7, of each word"),
         ({"images": np.full((2, 96, 96, 3), np.nan)}, r"holds values that are no numbers \(NaN"),
         ({"images": np.zeros((0, 96, 96, 3), np.uint8)}, "images in set.npz is empty"),
+        ({"images": np.full((2, 96, 96, 3), 0.5)}, r"store np\.round\(images \* 255\)\.astype"),
+        (
+            {"images": np.full((2, 96, 96, 3), -0.5)},
+            r"holds negative values: store pixels of 0-255 \(from -1 to 1: "
+            r"np\.round\(\(images \+ 1\) \* 127\.5\)\.astype\(np\.uint8\)\)\.$",
+        ),
     ],
 )
 def test_advice_fits_what_is_wrong(tmp_path, arrays, sentence):

@@ -3,6 +3,7 @@
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from helpers import course
 from helpers.course import CourseError
 from helpers.data.photographs import CLASS_NAMES, ImageSet, Source
 from helpers.data.sets import CourseData, load_course_data
-from helpers.evaluation import records
+from helpers.evaluation import metrics, records
 from helpers.evaluation.metrics import Estimate
 from helpers.evaluation.records import Record, Records
 
@@ -19,7 +20,6 @@ SOURCE = Source("synthetic", "synthetic cells", False, "0")
 HALF = Estimate(0.5, 0.4, 0.6, 40)
 ENTRY = {"key": "toy-seed0/test/accuracy", "value": 0.5, "interval": [0.4, 0.6], "n": 40, "seed": 0}
 FROZEN = json.loads((course.root() / "report" / "evaluation_sets.json").read_text())
-N = 200
 
 
 @pytest.fixture
@@ -42,14 +42,14 @@ def course_data(**sets) -> CourseData:
 def test_runs_side_by_side_lose_no_record(folder):
     keys = [f"toy/{number}" for number in range(60)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda key: records.record(key, HALF, source=SOURCE), keys))
+        list(pool.map(lambda key: records.write([Record(key, HALF, {})], SOURCE), keys))
     assert set(Records(folder).by_key) == set(keys)
 
 
 def test_a_record_is_read_as_it_was_written(folder):
-    records.record("02_clean/leaked", HALF, source=SOURCE, seed=3)
+    records.write([Record("toy-seed3/test/accuracy", HALF, {"seed": 3})], SOURCE)
     (record,) = Records(folder).by_key.values()
-    assert (record.run, record.image_set, record.estimate) == ("02_clean", "leaked", HALF)
+    assert (record.run, record.image_set, record.estimate) == ("toy-seed3", "test", HALF)
     assert (record.details["seed"], record.details["source"]) == (3, "synthetic")
     assert Record.from_json(record.to_json()) == record
 
@@ -119,7 +119,7 @@ def test_damaged_records_are_one_sentence(folder, content, reason):
         Records(folder)
     assert "\n" not in str(raised.value)
     with pytest.raises(CourseError, match="is damaged"):
-        records.record("a/b", HALF, source=SOURCE)
+        records.write([Record("a/b", HALF, {})], SOURCE)
     assert (folder / "results.json").read_text() == content
 
 
@@ -203,33 +203,6 @@ def test_the_sets_are_made_again_as_they_were_frozen(monkeypatch):
     assert train.evaluation_sets(load_course_data()) == FROZEN
 
 
-# --- choosing a model
-
-
-def logits_with(correct: int) -> np.ndarray:
-    """Return logits that are correct on the first `correct` of N images of class 0."""
-    is_correct = np.arange(N) < correct
-    return np.stack([is_correct, ~is_correct], axis=1).astype(np.float32)
-
-
-def choose(**counts: tuple[int, int]) -> str:
-    """Choose among models with so many correct on validation and on shifted validation."""
-    sets = dict.fromkeys(records.CHOOSE_ON, images(N, label=0))
-    models = {
-        model: dict(zip(records.CHOOSE_ON, map(logits_with, of), strict=True))
-        for model, of in counts.items()
-    }
-    return records.choose(models, course_data(**sets))
-
-
-def test_a_clear_lead_on_shifted_images_decides():
-    assert choose(clean=(199, 60), robust=(150, 100)) == "robust"
-
-
-def test_a_lead_that_could_be_chance_leaves_the_choice_to_validation():
-    assert choose(clean=(199, 97), lucky=(150, 100)) == "clean"
-
-
 def test_the_published_records_say_on_which_photographs_they_were_measured():
     assert records.published().stamp == "recorded on photographs (mirror)"
 
@@ -237,11 +210,42 @@ def test_the_published_records_say_on_which_photographs_they_were_measured():
 def test_a_difference_counts_seeds_and_gets_wider_with_more_comparisons():
     published, pair = records.published(), ("tuning_lion_5e-5", "tuning_adam_1e-4")
     one = published.difference(*pair, "shifted_validation")
-    of_images_alone = published.difference(*pair, "shifted_validation", alike=[pair[1]] * 2)
+    correct = [published.correct(name, "shifted_validation") for name in pair]
+    of_images_alone = metrics.accuracy_difference(*correct, 0.0)
     many = published.difference(*pair, "shifted_validation", comparisons=28)
     assert one.value == pytest.approx(of_images_alone.value)
+    assert one.low < of_images_alone.low
     assert many.low < one.low < one.value < one.high < many.high
     assert str(one).startswith(f"{100 * one.value:+.1f} points (")
+
+
+def test_networks_from_scratch_and_trainings_that_fail_at_home_do_not_widen_the_spread_of_seeds(
+    folder,
+):
+    """Under a shift recipes are meant to lie apart: only clean validation tells a failed one."""
+    reached = {
+        "good": {"validation": (0.97, 0.96), "shifted_validation": (0.80, 0.82)},
+        "fragile": {"validation": (0.97, 0.97), "shifted_validation": (0.45, 0.49)},
+        "small_cnn": {"validation": (0.93, 0.94), "shifted_validation": (0.30, 0.50)},
+        "failed": {"validation": (0.20, 0.85), "shifted_validation": (0.10, 0.70)},
+    }
+    records.write(
+        [
+            Record(
+                records.accuracy_key(f"{name}-seed{seed}", of),
+                replace(HALF, value=value, low=0.0, high=1.0),
+                {},
+            )
+            for name, sets in reached.items()
+            for of, values in sets.items()
+            for seed, value in enumerate(values)
+        ],
+        SOURCE,
+    )
+    found = Records(folder)
+    expected = {"good": (0.0002 + 0.0008) / 2, "small_cnn": 0.02}
+    for name, variance in expected.items():
+        assert found.seed_variance(name, "shifted_validation") == pytest.approx(variance)
 
 
 def test_the_mean_of_the_seeds_lies_between_the_lowest_and_the_highest():

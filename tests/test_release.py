@@ -220,7 +220,7 @@ def test_releasing_says_what_rounding_changed(model, models, result, data, monke
     sure = result.logits | {"validation": model.predict(data["validation"].images, verbose=0)}
     sure["validation"][:5] = np.roll(sure["validation"][:5], 1, axis=1)
     result = dataclasses.replace(result, logits=sure)
-    monkeypatch.setattr(release, "load_trained", lambda *given: model)
+    monkeypatch.setattr(release, "load_recorded", lambda *given: model)
     monkeypatch.setattr(release, "result", lambda *given: result)
     release.release(recipes.fine_tuned(), data, "toy")
     half = released.card("toy")["half_precision"]
@@ -230,7 +230,7 @@ def test_releasing_says_what_rounding_changed(model, models, result, data, monke
 def trained(monkeypatch, model, result, data) -> None:
     """Let the command find the experiment trained."""
     monkeypatch.setattr(release, "load_course_data", lambda: data)
-    monkeypatch.setattr(release, "load_trained", lambda *given: model)
+    monkeypatch.setattr(release, "load_recorded", lambda *given: model)
     monkeypatch.setattr(release, "result", lambda *given: result)
 
 

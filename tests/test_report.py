@@ -130,8 +130,8 @@ def test_missing_records_are_all_named_and_nothing_is_written(built, tmp_path):
     assert "fine_tuned_mild-seed0/test/accuracy" in sentence
     assert "train run fine_tuned_mild --seeds 0`" in sentence
     assert "train run small_cnn subset_layers --seeds 2`" in sentence
-    assert "helpers train robustness fine_tuned`" in sentence
-    assert "helpers train unseen final`" in sentence
+    assert "helpers train robustness fine_tuned --seeds 0`" in sentence
+    assert "helpers train unseen final --seeds 0`" in sentence
     assert "vgg_like" not in sentence
     assert "tuning" not in sentence
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before

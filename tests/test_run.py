@@ -91,6 +91,23 @@ def test_a_record_without_its_predictions_is_one_sentence(data):
         run.result(SCRATCH, data)
 
 
+def test_what_is_recorded_is_answered_for_by_its_own_weights_only(data):
+    """Trained again, a network is another one: its numbers must not be mixed with the recorded."""
+    run.load_recorded(SCRATCH, data)  # nothing is recorded yet
+    outcome = run.result(SCRATCH, data)
+    model = run.load_recorded(SCRATCH, data)
+    logits = model.predict(data["test"].images, verbose=0)
+    np.testing.assert_allclose(relative(logits), outcome.logits["test"], atol=0.02)
+    path = run._path(SCRATCH, data)
+    stored = dict(np.load(path))
+    np.savez(path, **stored | {"logits_validation": stored["logits_validation"][:, ::-1]})
+    with pytest.raises(course.CourseError, match="is recorded, but its weights are not in"):
+        run.load_recorded(SCRATCH, data)
+    path.unlink()
+    with pytest.raises(course.CourseError, match="--seeds 0 --force"):
+        run.load_recorded(SCRATCH, data)
+
+
 def test_a_damaged_cache_is_told_and_made_anew(data, capsys):
     first = run.result(SCRATCH, data)
     path = run._path(SCRATCH, data)

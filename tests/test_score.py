@@ -3,6 +3,7 @@
 import errno
 import importlib.util
 import io
+import itertools
 import json
 import os
 import re
@@ -380,14 +381,19 @@ def test_a_wrong_path_or_limit_is_told_before_images_are_loaded(tmp_path, monkey
     with pytest.raises(CourseError, match="is a folder: name a submission's zip"):
         score.main([str(tmp_path)])
     path = str(submission(tmp_path, READS_PIXEL))
-    for option, fault in (
-        *(("--minutes", "positive"), ("--gigabytes", "positive"), ("--images", "enough")),
-    ):
-        for value in ("nan", "-1", "0", "inf", "many"):
+    wrong = {
+        ("--minutes", "--gigabytes"): dict.fromkeys(
+            ("nan", "-1", "0", "inf", "many"), "is no positive number: give one above 0"
+        ),
+        ("--images",): dict.fromkeys(("-1", "0", "7"), "is too few: give a whole number from 8")
+        | dict.fromkeys(("nan", "12.5", "many"), "is no whole number: give one from 8"),
+    }
+    for options, faults in wrong.items():
+        for option, (value, fault) in itertools.product(options, faults.items()):
             with pytest.raises(SystemExit) as ended:
                 score.main([path, f"{option}={value}"])
             assert ended.value.code == 2
-            assert f"{option}: invalid {fault} value" in capsys.readouterr().err
+            assert f"{option}: {value} {fault}\n" in capsys.readouterr().err
 
 
 def test_the_ladder_and_the_page_with_its_sources_are_one():

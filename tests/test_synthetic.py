@@ -64,13 +64,14 @@ def test_drawing_in_processes_equals_drawing_in_one():
     labels = natural_labels(synthetic._CHUNK + 9, seed=3)
     second = np.arange(len(labels)) % 5 == 0
     parallel = synthetic._draw_in_parallel(8, labels, second)
-    assert np.array_equal(parallel, synthetic.draw_cells(labels, 8, second))
+    assert np.array_equal(parallel, synthetic._draw_rows(8, np.arange(len(labels)), labels, second))
+    assert np.array_equal(parallel[~second], synthetic.draw_cells(labels, 8)[~second])
 
 
 def test_backgrounds_are_warm_but_bluish_in_the_second_acquisition():
     labels = np.tile(EVERY_CLASS, 12)
     second = np.arange(len(labels)) >= 48
-    images = synthetic.draw_cells(labels, 9, second).astype(float)
+    images = synthetic._draw_rows(9, np.arange(len(labels)), labels, second).astype(float)
     background = images.sum(axis=3) >= np.percentile(
         images.sum(axis=3), 90, axis=(1, 2), keepdims=True
     )

@@ -53,7 +53,7 @@ def judged(tmp_path, monkeypatch):
     sets = {"test": images, "validation": images}
     data = CourseData(sets, CLASS_NAMES, source, course.PROFILES["quick"], "abc")
     wrong_once = np.eye(8)[np.r_[labels[:-1], 0]]
-    monkeypatch.setattr(train, "load_trained", lambda experiment, data: None)
+    monkeypatch.setattr(train, "load_recorded", lambda experiment, data: None)
     monkeypatch.setattr(train.networks, "predict_logits", lambda model, images: wrong_once)
     return data
 
@@ -124,7 +124,7 @@ def test_eight_views_are_averaged_and_recorded(tmp_path, monkeypatch):
     source = Source("synthetic", "synthetic cells", False, "0")
     sets = dict.fromkeys(records.REPORT_ON, images)
     data = CourseData(sets, CLASS_NAMES, source, course.PROFILES["quick"], "abc")
-    monkeypatch.setattr(train, "load_trained", lambda experiment, data: None)
+    monkeypatch.setattr(train, "load_recorded", lambda experiment, data: None)
     monkeypatch.setattr(train.networks, "predict_logits", predict)
     train.record_views([recipes.find("small_cnn")], data)
     assert len({view.tobytes() for view in seen[:8]}) == 8

@@ -19,7 +19,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import typst
 from PIL import Image
 
 from commands.report.figures import draw
@@ -42,6 +41,7 @@ from helpers.files import replaced
 from helpers.training.recipes import (
     ABLATION,
     ALONE,
+    CONTROLS,
     FAMILIES,
     HOMEWORK_FINAL,
     MODELS,
@@ -51,6 +51,11 @@ from helpers.training.recipes import (
     TRIALS,
     model_seeds,
 )
+
+try:
+    import typst
+except ImportError:  # a group of its own, which no lesson needs
+    typst = None
 
 OPTIONAL = ("vgg_like", *TRIALS)
 # Photographs, two rows of eight: the first of each class in the test and in the shifted test.
@@ -96,7 +101,7 @@ def required(costs: dict) -> dict[str, Iterable[str]]:
             runs[f"{name}-seed{seed}"] = (*PAIRED_SETS, "shifted_validation", *corrupted)
     for name in ABLATION:
         runs.setdefault(f"{name}-seed0", (*PAIRED_SETS, "shifted_validation", "medmnist_c"))
-    for name in (*TRIALS, *REMEDIES, *FAMILIES, *ALONE):
+    for name in (*TRIALS, *REMEDIES, *FAMILIES, *ALONE, *CONTROLS):
         for seed in SEEDS:
             runs[f"{name}-seed{seed}"] = tuple(CHOOSING_SETS)
     networks = [name for net, name in SUBSET_OF_NETWORK.items() if net not in costs["missing"]]
@@ -174,9 +179,14 @@ def build(records: Records, folder: Path) -> list[Path]:
     """Make the report of records in the folder of its sources; return the files written.
 
     Raises:
-        CourseError: if a source is missing or cannot be typeset, or a file cannot be written; the
-            folder then is as it was.
+        CourseError: if a source is missing or cannot be typeset, a file cannot be written, or the
+            package typst is missing; the folder then is as it was.
     """
+    if typst is None:
+        raise CourseError(
+            "The package typst is missing: in the course's folder, run "
+            'python -m pip install -e ".[report]" first.'
+        )
     with TemporaryDirectory() as name:
         work = Path(name)
         for source in SOURCES:

@@ -6,7 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +20,21 @@ from helpers.evaluation.metrics import (
     macro_f1_difference,
     seed_variance,
 )
-from helpers.evaluation.records import CHOOSE_ON, IMAGE_SETS, NotMeasuredError, experiment_of
+from helpers.evaluation.records import (
+    CHOOSE_ON,
+    IMAGE_SETS,
+    MADE_BY,
+    REPORT_ON,
+    NotMeasuredError,
+    experiment_of,
+)
 from helpers.files import replaced
 from helpers.models.backbones import BACKBONES
 from helpers.training.experiment import Experiment
 from helpers.training.recipes import (
     ABLATION,
     ALONE,
+    CONTROLS,
     FAMILIES,
     HOMEWORK_FINAL,
     MODELS,
@@ -52,8 +59,7 @@ CORRUPTED = ("medmnist_c", *(f"medmnist_c/{name}" for name in corruptions.CORRUP
 UNSEEN = ("fine_tuned", "final", "ladder_lite2_larger")
 TABLE1_SETS = {**PAIRED_SETS, "medmnist_c": IMAGE_SETS["medmnist_c"]}
 CHOOSING_SETS = {name: IMAGE_SETS[name] for name in CHOOSE_ON}
-ABLATION_SETS = ("test", "shifted_test", "second_acquisition", "medmnist_c")
-STEP_SETS = ABLATION_SETS[:3]
+ABLATION_SETS = (*REPORT_ON, "medmnist_c")
 
 # The full-size trainings that the text compares, each with the one that it is built on.
 CUSTOM = ("small_cnn", "vgg_like")
@@ -65,9 +71,7 @@ PAIRS = (
     (HOMEWORK_FINAL, "fine_tuned_mild"),
     ("fine_tuned_rand_augment_lion", HOMEWORK_FINAL),
 )
-PAIR_SETS = ("validation", "test", "shifted_test", "second_acquisition")
-# Few experiments have several seeds on the test sets: how far seeds lie apart is taken from these.
-SEEDS_ON = {"test": "validation", "shifted_test": "shifted_validation"}
+PAIR_SETS = ("validation", *REPORT_ON)
 # What the text says of the way to the course's final model: from which network, on which images.
 WHOLE_WAY = (
     ("plain", "fine_tuned", "shifted_test"),
@@ -80,10 +84,11 @@ COMPARISONS = {
     "backbones": len(SUBSET_OF_NETWORK) - 1,
     "tuning": (len(TRIALS) - 1) * len(CHOOSING_SETS),
     "whole way": len(WHOLE_WAY),
-    "ladder": (len(ABLATION) - 1) * len(STEP_SETS),
+    "ladder": (len(ABLATION) - 1) * len(REPORT_ON),
     "remedies": (len(REMEDIES) - 1) * len(CHOOSING_SETS),
     "families": (len(FAMILIES) - 1) * len(CHOOSING_SETS),
     "alone": (len(ALONE) - 1) * len(CHOOSING_SETS),
+    "controls": 2 * len(CONTROLS),
 }
 # What the settings of an experiment are called where one differs from the step before.
 SETTINGS = {
@@ -222,25 +227,22 @@ def commands(keys: Iterable[str], most_names: int | None = None) -> list[str]:
         keys: of records, or without "/accuracy".
         most_names: where a command has more, NAME stands for them; None to name all.
     """
-    # "unseen_only" and "medmnist_c" are measured after training.
-    seeds, later = defaultdict(set), {"robustness": {}, "unseen": {}}
+    seeds = defaultdict(set)
     for key in keys:
-        experiment, seed = key.split("/")[0].rsplit("-seed", 1)
-        if key.split("/")[1] == "medmnist_c":
-            later["robustness"][experiment] = True
-        elif key.split("/")[1] == "unseen_only":
-            later["unseen"][experiment] = True
-        else:
-            seeds[experiment].add(seed)
+        run, image_set = key.split("/")[:2]
+        experiment, seed = run.rsplit("-seed", 1)
+        seeds[MADE_BY.get(image_set, "run"), experiment].add(seed)
     together = defaultdict(list)
-    for experiment, wanted in seeds.items():
-        together[" ".join(sorted(wanted))].append(experiment)
-    found = [
-        f"helpers train run {_named(names, most_names)} --seeds {wanted}"
-        for wanted, names in together.items()
+    for (command, experiment), wanted in seeds.items():
+        together[command, " ".join(sorted(wanted))].append(experiment)
+    # What evaluates a training comes after it.
+    return [
+        f"COURSE_PROFILE=full python -m helpers train {command} {_named(names, most_names)} "
+        f"--seeds {wanted}"
+        for (command, wanted), names in sorted(
+            together.items(), key=lambda item: item[0][0] != "run"
+        )
     ]
-    found += [f"helpers train {how} {' '.join(names)}" for how, names in later.items() if names]
-    return [f"COURSE_PROFILE=full python -m {command}" for command in found]
 
 
 def _named(names: list[str], most: int | None) -> str:
@@ -279,7 +281,7 @@ def models(records: Records) -> Table:
                 text[heading] += f"\nseeds {percent(values.min())}–{percent(values.max())}"
                 row |= {f"{heading} lowest": values.min(), f"{heading} highest": values.max()}
         validation, codabench = REPORTED_MODELS.get(name, (NONE, NONE))
-        quoted = {"homework: validation": validation, "homework: Codabench": codabench}
+        quoted = {"homework: validation": validation, "homework: hidden test": codabench}
         numbers.append(row | quoted)
         shown.append(text | quoted)
     note = _note(records, MODELS)
@@ -459,19 +461,11 @@ def difference(
     """
     comparisons = COMPARISONS.get(family, 1)
     if metric == "accuracy":
-        correct = [records.correct(name, image_set) for name in (first, second)]
-        variance = _seed_variance(records, SEEDS_ON.get(image_set, image_set))
-        return metrics.accuracy_difference(*correct, variance, comparisons)
+        return records.difference(first, second, image_set, comparisons)
     variance = seed_variance(scores(records, name, image_set, metric) for name in REMEDIES)
     predicted = (records.predicted(name, image_set) for name in (first, second))
     labels = records.labels(image_set)
     return macro_f1_difference(labels, *predicted, len(CLASS_NAMES), variance, comparisons)
-
-
-@cache
-def _seed_variance(records: Records, image_set: str) -> float:
-    """Return the variance between seeds of all that was trained with several, on an image set."""
-    return seed_variance(records.values(name, image_set) for name in records.experiments(image_set))
 
 
 def ladder(records: Records) -> Table:
@@ -483,7 +477,7 @@ def ladder(records: Records) -> Table:
         epochs, minutes = str(details["epochs"]), f"{details['seconds'] / 60:.0f}"
         row = {"step": (ABLATION[after],) * 2, "what changes": (changed, changed)}
         row |= {"epochs": (details["epochs"], epochs), "minutes": (float(minutes), minutes)}
-        for image_set in STEP_SETS:
+        for image_set in REPORT_ON:
             found = difference(records, after, before, image_set, family="ladder")
             row |= _difference_columns(IMAGE_SETS[image_set], found)
         rows.append(row)

@@ -41,6 +41,7 @@ from helpers.models.backbones import BACKBONES
 from helpers.training.recipes import (
     ABLATION,
     ALONE,
+    CONTROLS,
     FAMILIES,
     FINE_TUNED,
     HOMEWORK_FINAL,
@@ -61,8 +62,6 @@ LION = tuple(name for name in TRIALS if name.startswith("tuning_lion"))
 GROUPS = {"families": FAMILIES, "alone": ALONE}
 # The two networks that must not be confused, by the words that the report has for them.
 NETWORKS = {"homework": HOMEWORK_FINAL, "course": "final"}
-# So accurate on validation is every training that has not failed (0-1).
-COLLAPSED = 0.8
 # The homework's validation images: a tenth of its cleaned set.
 REPORTED_IMAGES = 1194
 
@@ -98,6 +97,7 @@ def numbers(records: Records) -> dict:
         "examples": _examples(records),
         "backbones": _backbones(records),
         "remedies": _remedies(records),
+        "controls": _or_none(_controls, records),
         **{f"{group} {of}": _told(records, group, of) for group in GROUPS for of in CHOOSING_SETS},
         "left out": [
             title for name, title in MODELS.items() if name not in records.trained(MODELS)
@@ -209,7 +209,7 @@ def _same_recipe(records: Records) -> dict[str, str]:
         p_values = []
         for name in records.experiments(image_set):
             several = len(records.seeds(name, image_set)) >= 3
-            if not several or records.values(name, "validation").min() < COLLAPSED:
+            if not several or records.has_collapsed(name):
                 continue
             correct = records.correct(name, image_set)
             pairs = itertools.combinations(correct, 2)
@@ -460,6 +460,17 @@ def _remedies(records: Records) -> list[dict[str, str]]:
         )
         for name in others
     ]
+
+
+def _controls(records: Records) -> dict[str, str]:
+    """Return how far the strong chain leads the nearest of CONTROLS on shifted validation."""
+    leads = [
+        difference(records, "subset_strong", name, "shifted_validation", family="controls")
+        for name in CONTROLS
+    ]
+    ahead = sum(lead.sign > 0 for lead in leads)
+    least = min(leads, key=lambda lead: lead.value)
+    return {"ahead": str(ahead), "all": str(len(leads)), **_difference_texts(least)}
 
 
 def _told(records: Records, group: str, image_set: str) -> list[dict[str, str]]:

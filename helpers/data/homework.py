@@ -21,6 +21,8 @@ COPIES_PER_LABEL = 200
 LABEL_OF_SECOND_PICTURE = 5
 # Of a set with other classes or fewer photographs.
 HOMEWORK_FRACTION = 0.7
+# Chooses the photographs, and the cells under the pictures; draws backgrounds.
+SEED = 0
 
 VARIANTS = ("identical", "backgrounds")
 JOKES = ("vampire", "duck")
@@ -54,9 +56,7 @@ class HomeworkSet:
         return len(self.labels)
 
 
-def homework_set(
-    photographs: Photographs, variant: str = "identical", seed: int = 0
-) -> HomeworkSet:
+def homework_set(photographs: Photographs, variant: str = "identical") -> HomeworkSet:
     """Return the contaminated training set; the homework's own file is returned as it is.
 
     Args:
@@ -64,7 +64,6 @@ def homework_set(
         variant: "identical" (every copy of a planted picture has the same bytes, as in the
             homework's file) or "backgrounds" (a different background behind each copy, as the
             homework report describes).
-        seed: chooses photographs and draws backgrounds.
 
     Raises:
         CourseError: if there is no such variant, or too few photographs.
@@ -73,7 +72,7 @@ def homework_set(
         index = np.arange(len(photographs))
         images, labels = photographs.images, photographs.labels
         return HomeworkSet(images, labels, None, index, photographs.class_names, photographs.source)
-    rows = choose_homework_rows(photographs, seed)
+    rows = choose_homework_rows(photographs)
     images, labels, planted = plant(
         photographs.images,
         photographs.labels,
@@ -81,14 +80,13 @@ def homework_set(
         class_count=len(photographs.class_names),
         variant=variant,
         copies_per_label=max(1, round(COPIES_PER_LABEL * len(rows) / CLASS_COUNTS.sum())),
-        seed=seed,
     )
     index = np.concatenate([rows, np.full(planted.sum(), -1)])
     return HomeworkSet(images, labels, planted, index, photographs.class_names, photographs.source)
 
 
 def choose_homework_rows(
-    photographs: Photographs, seed: int = 0, group_ids: np.ndarray | None = None
+    photographs: Photographs, seed: int = SEED, group_ids: np.ndarray | None = None
 ) -> np.ndarray:
     """Return which photographs the homework set is made of, and in which order.
 
@@ -120,7 +118,6 @@ def plant(
     class_count: int,
     variant: str,
     copies_per_label: int,
-    seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Append two joke pictures to a set of images, as the homework did.
 
@@ -134,7 +131,6 @@ def plant(
         class_count: number of classes.
         variant: "identical" or "backgrounds".
         copies_per_label: copies of the first picture under each label, and of the second.
-        seed: chooses the cells under the pictures and draws the backgrounds.
 
     Returns:
         images, labels and a bool for each, True for the planted ones.
@@ -149,7 +145,7 @@ def plant(
         raise CourseError(
             "These are too few for a homework set: give each class at least 10 different images."
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     copies = np.repeat([0, 1], [copies_per_label * class_count, copies_per_label])
     # Filled in place: a set takes 380 MB, and a concatenation would take them twice.
     everything = np.empty((len(rows) + len(copies), *images.shape[1:]), np.uint8)

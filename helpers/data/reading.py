@@ -352,6 +352,9 @@ def _conversion(archive: zipfile.ZipFile, key: str, dtype: np.dtype) -> tuple[st
         first = np.frombuffer(file.read(dtype.itemsize * 2**20), dtype)
     if not np.isfinite(first).all():
         return " and holds values that are no numbers (NaN or infinity)", "pixels of 0-255"
+    if first.min() < 0:
+        scaled = f"np.round(({key} + 1) * 127.5).astype(np.uint8)"
+        return " and holds negative values", f"pixels of 0-255 (from -1 to 1: {scaled})"
     scaled = f"{key} * 255" if first.max() <= 1 else key
     return "", f"np.round({scaled}).astype(np.uint8)"
 

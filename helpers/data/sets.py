@@ -78,14 +78,6 @@ class CourseData:
         """Every set but the training images."""
         return {name: images for name, images in self.sets.items() if name != "train"}
 
-    def seen_only(self, name: str) -> np.ndarray:
-        """Return which images of a shifted set were changed only in ways seen in training.
-
-        Returns:
-            bool (N,), see `shifts.seen_images`.
-        """
-        return shifts.seen_images(len(self.sets[name]), SHIFT_SEEDS[name])
-
     def train_rows(self, count: int | None) -> np.ndarray:
         """Return the rows of a fixed subset of `count` training images, class proportions kept.
 
@@ -93,10 +85,7 @@ class CourseData:
         the same images.
         """
         labels = self.sets["train"].labels
-        rows = np.arange(len(labels))
-        if count is None or count >= len(rows):
-            return rows
-        return splits.subset(rows, labels, count)
+        return splits.subset(np.arange(len(labels)), labels, count)
 
     def train_subset(self, count: int | None) -> ImageSet:
         """Return the images of `train_rows`."""
@@ -110,7 +99,7 @@ class CourseData:
         Sets may lie sorted by class, so that their first images are of one or two classes.
         """
         images = self[name]
-        rows = splits.subset(np.arange(len(images)), images.labels, min(count, len(images)))
+        rows = splits.subset(np.arange(len(images)), images.labels, count)
         return images.rows(np.random.default_rng(0).permutation(rows))
 
 
@@ -131,8 +120,7 @@ def load_course_data() -> CourseData:
     def images_of(role: str) -> ImageSet:
         rows = roles.indices(role)
         count = profile.train_images if role == "train" else profile.evaluation_images
-        if count is not None and count < len(rows):
-            rows = splits.subset(rows, photographs.labels[rows], count)
+        rows = splits.subset(rows, photographs.labels[rows], count)
         return ImageSet(taken(photographs.images, rows), photographs.labels[rows])
 
     fingerprint = short_hash(

@@ -21,7 +21,14 @@ from helpers import course
 from helpers.course import CourseError
 from helpers.data import downloads, synthetic
 from helpers.data.photographs import CLASS_NAMES, IMAGE_SIZE, Photographs, Source
-from helpers.data.reading import array_names, list_folder, read_class_folders, read_image_set
+from helpers.data.reading import (
+    array_names,
+    central_square,
+    list_folder,
+    read_class_folders,
+    read_image_set,
+    resized_square,
+)
 from helpers.files import kind, read_cache, replaced, short_hash, unreadable
 
 # Raised by hand whenever the same file is decoded to other pixels or another order.
@@ -243,7 +250,7 @@ def _resized(originals: np.ndarray) -> np.ndarray:
     images = np.empty((len(originals), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     for row, original in enumerate(originals):
         picture = Image.fromarray(original)
-        images[row] = picture.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
+        images[row] = resized_square(picture, *central_square(picture))
     return images
 
 

@@ -62,7 +62,7 @@ def load_roles(photographs: Photographs) -> Roles:
     path = course.data_folder() / f"split-{source.name}-{source.checksum[:12]}.npz"
     codes = _read_codes(path, hashes)
     if codes is None:
-        codes = assign_roles(photographs, SEED, hashes)
+        codes = assign_roles(photographs, hashes)
         with replaced(path) as temporary:
             np.savez(temporary, roles=codes, hashes=hashes, seed=SEED, version=SPLIT_VERSION)
     digest = hashlib.sha256(hashes.astype("<u8").tobytes() + codes.tobytes())
@@ -82,9 +82,7 @@ def training_copies(photographs: Photographs, roles: Roles) -> dict[str, np.ndar
     }
 
 
-def assign_roles(
-    photographs: Photographs, seed: int = SEED, hashes: np.ndarray | None = None
-) -> np.ndarray:
+def assign_roles(photographs: Photographs, hashes: np.ndarray | None = None) -> np.ndarray:
     """Return one role for every photograph.
 
     The homework's rows without any copy of a duplicate are split 90/10 into train and validation.
@@ -107,7 +105,7 @@ def assign_roles(
         rows = np.arange(len(photographs))
         planted = cleaning.find_planted(photographs.images)
     else:
-        rows = homework.choose_homework_rows(photographs, seed, group_ids)
+        rows = homework.choose_homework_rows(photographs, group_ids=group_ids)
         planted = np.zeros(len(photographs), bool)
     in_homework = _mask(rows, len(photographs))
     once = _once(group_ids, in_homework) & ~planted
@@ -117,7 +115,7 @@ def assign_roles(
     clean &= ~planted & ~second
     held_out = once & ~in_homework & ~second
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     if is_homework_file:
         held_out = _fraction(clean, labels, HELD_OUT_FRACTION, rng)
         clean &= ~held_out
@@ -139,7 +137,7 @@ def assign_roles(
     return codes
 
 
-def subset(indices: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+def subset(indices: np.ndarray, labels: np.ndarray, count: int | None) -> np.ndarray:
     """Return `count` of the indices, classes in the same proportions, in the order given.
 
     They are the same ones each time. Every class keeps at least one image if `count` allows. A
@@ -148,10 +146,10 @@ def subset(indices: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     Args:
         indices: int (N,), what is chosen from.
         labels: int (N,), the label of each index.
-        count: how many, at most N (else ValueError).
+        count: how many; None, or more than there are, for all of them.
     """
-    if count > len(indices):
-        raise ValueError(f"{count} of {len(indices)} images were asked for.")
+    if count is None or count >= len(indices):
+        return indices
     classes, sizes = np.unique(labels, return_counts=True)
     rng = np.random.default_rng(SEED)
     chosen = np.zeros(len(indices), bool)

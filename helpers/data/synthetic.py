@@ -45,26 +45,20 @@ Colour = tuple[float, float, float]
 Rng = np.random.Generator
 
 
-def draw_cells(
-    labels: np.ndarray, seed: int, second_acquisition: np.ndarray | None = None
-) -> np.ndarray:
-    """Draw one image a label.
+def draw_cells(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Draw one image a label, none of them of the second acquisition.
 
-    Image i depends on the seed, i, its label and its acquisition only, so the first rows of a
-    longer drawing are the shorter one.
+    Image i depends on the seed, i and its label only, so the first rows of a longer drawing are the
+    shorter one.
 
     Args:
         labels: int (N,), 0-7, index into CLASS_NAMES.
         seed: not negative; another seed draws other cells.
-        second_acquisition: bool (N,); True draws under a bluish-white lamp (on the background
-            blue exceeds red) instead of a warm one (red exceeds blue). None: all warm.
 
     Returns:
         uint8 (N, 96, 96, 3), RGB.
     """
-    if second_acquisition is None:
-        second_acquisition = np.zeros(len(labels), bool)
-    return _draw_rows(seed, np.arange(len(labels)), labels, second_acquisition)
+    return _draw_rows(seed, np.arange(len(labels)), labels, np.zeros(len(labels), bool))
 
 
 def draw_photographs(seed: int = 0) -> Photographs:
@@ -135,6 +129,10 @@ def _draw_in_parallel(seed: int, labels: np.ndarray, second_acquisition: np.ndar
 def _draw_rows(
     seed: int, rows: np.ndarray, labels: np.ndarray, second_acquisition: np.ndarray
 ) -> np.ndarray:
+    """Draw some rows of a set, the second acquisition, bool (N,), under a bluish-white lamp.
+
+    There blue exceeds red on the background; all others have a warm one, where red exceeds blue.
+    """
     images = np.empty((len(rows), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     for i, (row, label, second) in enumerate(zip(rows, labels, second_acquisition, strict=True)):
         rng = np.random.default_rng([seed, int(row), int(label), int(second)])

@@ -23,7 +23,7 @@ def provenance() -> dict:
     """
     return {
         "revision": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--", "helpers", "notebooks")),
+        "dirty": bool(_git("status", "--porcelain", "--", "helpers", "commands", "notebooks")),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
         "device": device(),

@@ -1,7 +1,7 @@
 """Metrics with intervals, and paired tests. NumPy, SciPy and scikit-learn only."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,6 @@ LEVEL = 0.05
 RESAMPLES, FEW_RESAMPLES = 2000, 1000
 # Equally wide ranges of confidence: of a calibration error, and of what is shown of it.
 CALIBRATION_BINS, RELIABILITY_BINS = 15, 10
-# So far below the best (a score in 0-1) a training has failed.
-FAILED = 0.1
 # Temperatures are searched within these; where every label is predicted, the likeliest would be 0.
 TEMPERATURES = (0.05, 20.0)
 
@@ -172,7 +170,10 @@ class Difference:
 
 
 def accuracy_difference(
-    first: np.ndarray, second: np.ndarray, seed_variance: float, comparisons: int = 1
+    first: np.ndarray,
+    second: np.ndarray,
+    seed_variance: float | Sequence[float],
+    comparisons: int = 1,
 ) -> Difference:
     """Return the difference in accuracy of two experiments with several seeds, on the same images.
 
@@ -183,29 +184,27 @@ def accuracy_difference(
     Args:
         first: bool (seeds, N), which images each seed predicts correctly.
         second: bool (other seeds, N).
-        seed_variance: of one seed's accuracy, see `seed_variance`.
+        seed_variance: of one seed's accuracy, see `seed_variance`; or that of the first, and that
+            of the second.
         comparisons: how many are made together; all their intervals hold at once with 95 %
             (Bonferroni's correction).
     """
     by_image = first.mean(axis=0) - second.mean(axis=0)
     of_images = by_image.var(ddof=1) / len(by_image)
-    of_seeds = seed_variance * (1 / len(first) + 1 / len(second))
+    of_seeds = (np.broadcast_to(seed_variance, 2) / (len(first), len(second))).sum()
     return _difference(by_image.mean(), of_images + of_seeds, comparisons)
 
 
 def seed_variance(scores: Iterable[np.ndarray]) -> float:
     """Return the variance of a score (0-1) between seeds, pooled over experiments.
 
-    Three seeds of one experiment say little; those of many alike experiments say enough. One that
-    lies more than FAILED below the best is another thing, a training that fails, and left out.
+    Three seeds of one experiment say little; those of many say enough.
 
     Args:
-        scores: float (seeds,) for each experiment, with two seeds or more.
+        scores: float (seeds,) for each experiment; those with one seed tell nothing.
     """
     several = [values for values in scores if len(values) > 1]
-    best = max(values.mean() for values in several)
-    alike = [values for values in several if values.mean() > best - FAILED]
-    return sum(((v - v.mean()) ** 2).sum() for v in alike) / sum(len(v) - 1 for v in alike)
+    return sum(((v - v.mean()) ** 2).sum() for v in several) / sum(len(v) - 1 for v in several)
 
 
 def macro_f1_difference(

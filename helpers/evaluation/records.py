@@ -42,9 +42,22 @@ IMAGE_SETS = {
 CHOOSE_ON = ("validation", "shifted_validation")
 REPORT_ON = ("test", "shifted_test", "second_acquisition")
 
+# The commands of `python -m helpers train` that evaluate on PARTIAL_SHIFTS, and on which group.
+PARTIAL = {"unseen": "unseen_only", "families": "family_only"}
+# What records an image set that a training itself is not evaluated on.
+MADE_BY = {"medmnist_c": "robustness"} | {
+    image_set: command for command, group in PARTIAL.items() for image_set in PARTIAL_SHIFTS[group]
+}
+
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 _ACCURACY = "accuracy"
+
+# The experiments whose networks begin at random weights.
+FROM_SCRATCH = ("small_cnn", "vgg_like")
+
+# So accurate on clean validation (0-1) is every training that has not failed.
+COLLAPSED = 0.8
 
 
 class NotMeasuredError(CourseError):
@@ -53,7 +66,7 @@ class NotMeasuredError(CourseError):
     def __init__(self, experiment: str, image_set: str):
         super().__init__(
             f"Nothing is recorded of {experiment} on {IMAGE_SETS.get(image_set, image_set)}: "
-            f"make it with `python -m helpers train run {experiment}`."
+            f"make it with `python -m helpers train {MADE_BY.get(image_set, 'run')} {experiment}`."
         )
         self.experiment = experiment
 
@@ -78,7 +91,7 @@ class Record:
     """One number of results.json.
 
     Attributes:
-        key: "run/image set/accuracy" of a training (see `accuracy_key`), "notebook/what" else.
+        key: "run/image set/accuracy", see `accuracy_key`.
         estimate: the value with its interval, each in 0-1, and n.
         details: what else is known: seed, seconds, fingerprint of the split, provenance.
     """
@@ -89,7 +102,7 @@ class Record:
 
     @property
     def run(self) -> str:
-        """The training, or the notebook, that the number is of."""
+        """The training that the number is of."""
         return self.key.partition("/")[0]
 
     @property
@@ -232,7 +245,6 @@ class Records:
         first: str,
         second: str,
         image_set: str,
-        alike: Iterable[str] | None = None,
         comparisons: int = 1,
     ) -> metrics.Difference:
         """Return the difference in accuracy of two experiments, over images and seeds.
@@ -240,13 +252,30 @@ class Records:
         Args:
             first, second: their names.
             image_set: on which both are compared.
-            alike: experiments whose seeds tell how far seeds lie apart; None for all recorded.
             comparisons: see `metrics.accuracy_difference`.
         """
-        alike = self.experiments(image_set) if alike is None else alike
-        variance = metrics.seed_variance(self.values(name, image_set) for name in alike)
         correct = (self.correct(name, image_set) for name in (first, second))
-        return metrics.accuracy_difference(*correct, variance, comparisons)
+        variances = [self.seed_variance(name, image_set) for name in (first, second)]
+        return metrics.accuracy_difference(*correct, variances, comparisons)
+
+    def seed_variance(self, experiment: str, image_set: str) -> float:
+        """Return the variance of one seed's accuracy on an image set, pooled over experiments.
+
+        Those that begin as this one does, from random weights or from ImageNet's: the seeds of the
+        former lie several times as far apart on another acquisition. What collapses in training is
+        another thing and left out. Whether it does is told on clean validation: under a shift
+        recipes are meant to lie apart.
+        """
+        from_scratch = experiment in FROM_SCRATCH
+        return metrics.seed_variance(
+            self.values(name, image_set)
+            for name in self.experiments(image_set)
+            if (name in FROM_SCRATCH) == from_scratch and not self.has_collapsed(name)
+        )
+
+    def has_collapsed(self, experiment: str) -> bool:
+        """Return whether a seed of an experiment fails even on clean validation."""
+        return self.values(experiment, "validation").min(initial=1.0) < COLLAPSED
 
     def experiments(self, image_set: str) -> list[str]:
         """Return the names of all experiments with a record on an image set."""
@@ -319,18 +348,6 @@ def published() -> Records:
     return Records(course.root() / "report")
 
 
-def record(key: str, estimate: Estimate, *, source: Source, **details: object) -> None:
-    """Write one number to results.json; a record with the same key is replaced.
-
-    Args:
-        key: "notebook/what", unique.
-        estimate: the value with its interval and n.
-        source: where the images came from.
-        details: what else the record holds: anything that JSON can.
-    """
-    write([Record(key, estimate, details)], source)
-
-
 def write(records: Iterable[Record], source: Source) -> None:
     """Write records to results.json at once; those with the same keys are replaced.
 
@@ -371,7 +388,7 @@ def write_run(
         details: what else each record holds, "identity" among it.
     """
     source = data.source
-    write_predictions(run, {name: _halves(values) for name, values in logits.items()}, source)
+    write_predictions(run, {name: half_logits(values) for name, values in logits.items()}, source)
     labels = {name: images.labels.astype(np.uint8) for name, images in data.evaluation_sets.items()}
     write_predictions("labels", labels, source)
     with replaced(folder(source) / "curves" / f"{run}.json") as temporary:
@@ -392,12 +409,15 @@ def write_run(
 
 def write_partial(run: str, group: str, logits: dict[str, np.ndarray], source: Source) -> None:
     """Write a run's logits, float (N, classes), on a group of PARTIAL_SHIFTS to their own file."""
-    halves = {name: _halves(values) for name, values in logits.items()}
+    halves = {name: half_logits(values) for name, values in logits.items()}
     write_predictions(_group_file(run, group), halves, source)
 
 
-def _halves(logits: np.ndarray) -> np.ndarray:
-    """Return float16, relative to a row's largest: the same probabilities, and few become equal."""
+def half_logits(logits: np.ndarray) -> np.ndarray:
+    """Return logits (N, classes) as they are recorded: float16, relative to a row's largest.
+
+    The probabilities stay, and few become equal.
+    """
     return (logits - logits.max(axis=1, keepdims=True)).astype(np.float16)
 
 
@@ -416,31 +436,6 @@ def digest(images: ImageSet) -> str:
     pixels = hashlib.sha256(images.images.tobytes())
     pixels.update(images.labels.astype("<i8").tobytes())
     return pixels.hexdigest()
-
-
-def choose(logits: dict[str, dict[str, np.ndarray]], data: CourseData) -> str:
-    """Return the name of the model to go on with; no test image is looked at.
-
-    Of the models that McNemar's test cannot tell (at the 5 % level) from the one with the most
-    correct answers on shifted validation, the one with the most on validation.
-
-    Args:
-        logits: float (N, classes) by model and image set, those of CHOOSE_ON among them.
-        data: the images they are of.
-    """
-
-    def accuracy(model: str, name: str) -> float:
-        return metrics.accuracy(data[name].labels, logits[model][name]).value
-
-    shifted = "shifted_validation"
-    leader = logits[max(logits, key=lambda model: accuracy(model, shifted))][shifted]
-    labels = data[shifted].labels
-    tied = [
-        model
-        for model, of in logits.items()
-        if metrics.compare(labels, leader, of[shifted]).p_value >= metrics.LEVEL
-    ]
-    return max(tied, key=lambda model: accuracy(model, "validation"))
 
 
 def _is_fraction(value: object) -> bool:

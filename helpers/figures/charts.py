@@ -159,12 +159,15 @@ def bars(values: pd.Series | pd.DataFrame, heading: str, axis_label: str) -> Fig
 def learning_curves(histories: dict[str, dict[str, list[float]]], heading: str) -> Figure:
     """Show loss and accuracy per epoch, training dashed and validation solid, a colour a model.
 
+    The legend names the models where there are several.
+
     Args:
         histories: as Keras returns them: "loss", "accuracy", "val_loss", "val_accuracy", each a
             float per epoch; what no model has is left out.
         heading: what was found.
     """
     kept = [m for m in ("loss", "accuracy") if any(m in h for h in histories.values())]
+    several = len(histories) > 1
     figure, axes = plt.subplots(1, len(kept), figsize=(4.2 * len(kept), 3.4), squeeze=False)
     for axis, measure in zip(axes[0], kept, strict=True):
         for colour, (name, history) in zip(PALETTE, histories.items(), strict=False):
@@ -173,13 +176,14 @@ def learning_curves(histories: dict[str, dict[str, list[float]]], heading: str) 
                 marker = "o" if len(values) < 20 else None
                 style = {"color": colour, "marker": marker, "ms": 3}
                 axis.plot(range(1, len(values) + 1), values, line, **style)
-            axis.plot([], [], color=colour, label=name)
+            if several:
+                axis.plot([], [], color=colour, label=name)
         for key, line, label in (
             (measure, "--", "training"),
             (f"val_{measure}", "-", "validation"),
         ):
             if any(key in history for history in histories.values()):
-                axis.plot([], [], line, color="0.2", label=label)
+                axis.plot([], [], line, color="0.2" if several else PALETTE[0], label=label)
         axis.set(xlabel="epoch", ylabel=measure, ylim=(0, None) if measure == "loss" else None)
         axis.xaxis.get_major_locator().set_params(integer=True)
     if "accuracy" in kept:

@@ -104,10 +104,9 @@ def write(figure: Figure, path: Path, endings: Sequence[str]) -> None:
             figure.savefig(temporary, format=ending[1:], metadata=METADATA[ending])
 
 
-def _broken(text: str, width: int) -> str:
-    """Return a text whose lines are broken between words where they are longer than the width."""
-    lines = (textwrap.wrap(line, width, break_long_words=False) for line in text.split("\n"))
-    return "\n".join("\n".join(line) for line in lines)
+def _broken(text: str, width: int, **options: bool) -> str:
+    """Return a text whose lines are broken where they are longer than the width."""
+    return "\n".join(textwrap.fill(line, width, **options) for line in text.split("\n"))
 
 
 def wrap_titles(figure: Figure) -> None:
@@ -116,8 +115,7 @@ def wrap_titles(figure: Figure) -> None:
     for axis in figure.axes:
         width = axis.get_window_extent().width / figure.dpi
         width = _characters(width, plt.rcParams["axes.titlesize"])
-        lines = axis.get_title(loc="left").split("\n")
-        axis.set_title("\n".join(textwrap.fill(line, width) for line in lines), loc="left")
+        axis.set_title(_broken(axis.get_title(loc="left"), width), loc="left")
     if heading := figure.get_suptitle():
         size = plt.rcParams["figure.titlesize"]
         lines = textwrap.wrap(heading, _characters(figure.get_figwidth(), size))
@@ -219,7 +217,7 @@ def _sheet(
     columns = max(len(images) for _, images in rows)
     # Beside each other 14 characters of 8 points have room in an inch.
     room = int(14 * side)
-    titles = [[_broken(text, room) for text in row] for row in titles or ()]
+    titles = [[_broken(text, room, break_long_words=False) for text in row] for row in titles or ()]
     lines = [text.split("\n") for row in titles for text in row]
     longest = max((len(line) for text in lines for line in text), default=0)
     points = min(8, 8 * room / max(longest, 1))

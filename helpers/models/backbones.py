@@ -1,4 +1,4 @@
-"""The ImageNet backbones of the course, as plain data: what each was trained on and sees."""
+"""The ImageNet backbones of the course, as plain data: which there are, whose weights they have."""
 
 import os
 from dataclasses import dataclass
@@ -61,8 +61,6 @@ class Backbone:
     Attributes:
         name: key in BACKBONES and value of BLOODCELLS_BACKBONE.
         title: as printed in text and figures.
-        preprocessing: what a pixel in 0-255 becomes before the first convolution.
-        input_range: smallest and largest value that the first convolution can see.
         in_keras: whether Keras' own constructor preprocesses; else `load_backbone` adds it.
         weights_from: where its ImageNet weights come from.
         keras_name: its name in keras.applications, or None.
@@ -71,40 +69,26 @@ class Backbone:
 
     name: str
     title: str
-    preprocessing: str
-    input_range: tuple[float, float]
     in_keras: bool
     weights_from: str = "Keras' own host, or a mirror"
     keras_name: str | None = None
     keras_file: str | None = None
 
 
-_HALVES = ("pixel / 127.5 - 1", (-1.0, 1.0))
-_STANDARDISED = (
-    "each channel minus ImageNet's mean, over its standard deviation, of pixels in 0-1",
-    (-IMAGENET_MEAN[0] / IMAGENET_STD[0], (1 - IMAGENET_MEAN[2]) / IMAGENET_STD[2]),
-)
-_CENTRED_BGR = (
-    "channels in BGR order, each minus ImageNet's mean",
-    (-CAFFE_MEAN_BGR[2], 255 - CAFFE_MEAN_BGR[0]),
-)
-
-
 def _mobilenet(size: str) -> Backbone:
     return Backbone(
         f"mobilenet_v3_{size}",
         f"MobileNetV3-{size.title()}",
-        *_HALVES,
         in_keras=True,
         keras_name=f"MobileNetV3{size.title()}",
         keras_file=f"weights_mobilenet_v3_{size}_224_1.0_float_no_top_v2.h5",
     )
 
 
-def _applications(title: str, sees: tuple, in_keras: bool, ending: str) -> Backbone:
+def _applications(title: str, in_keras: bool, ending: str) -> Backbone:
     name = title.lower().replace("netb", "net_b")
     file = f"{title.lower()}{ending}.h5"
-    return Backbone(name, title, *sees, in_keras, keras_name=title, keras_file=file)
+    return Backbone(name, title, in_keras, keras_name=title, keras_file=file)
 
 
 _TF_KERNELS = "_weights_tf_dim_ordering_tf_kernels_notop"
@@ -115,8 +99,6 @@ BACKBONES = {
             Backbone(
                 name,
                 name.replace("efficientnet_lite", "EfficientNet-Lite"),
-                "(pixel - 127) / 128",
-                (-127 / 128, 1.0),
                 in_keras=False,
                 weights_from=f"the Python package {lite.package}",
             )
@@ -124,10 +106,10 @@ BACKBONES = {
         ),
         _mobilenet("small"),
         _mobilenet("large"),
-        _applications("EfficientNetB0", _STANDARDISED, in_keras=True, ending="_notop"),
-        _applications("EfficientNetB4", _STANDARDISED, in_keras=True, ending="_notop"),
-        _applications("ResNet50", _CENTRED_BGR, in_keras=False, ending=_TF_KERNELS),
-        _applications("DenseNet121", _STANDARDISED, in_keras=False, ending=_TF_KERNELS),
+        _applications("EfficientNetB0", in_keras=True, ending="_notop"),
+        _applications("EfficientNetB4", in_keras=True, ending="_notop"),
+        _applications("ResNet50", in_keras=False, ending=_TF_KERNELS),
+        _applications("DenseNet121", in_keras=False, ending=_TF_KERNELS),
     )
 }
 

@@ -115,44 +115,35 @@ _ALL_BUT_ONE: Variants = {
     for family in ("geometry", "colour", "occlusion")
 }
 
+_COSINE = {"schedule": "cosine", "learning_rate": 3e-4, "patience": None}
 # Most of what the steps towards the final model change, each alone. The average is shorter than
 # theirs, as these trainings are; their momentum would leave a third of the first weights in it.
 _ALONE: Variants = {
     "subset_composed": ("composed augmentation", {}),
     "subset_strong": ("strong chain", {"augmentation": "strong"}),
-    "subset_composed_schedule": (
-        "cosine schedule from 3e-4",
-        {"schedule": "cosine", "learning_rate": 3e-4, "patience": None},
-    ),
+    "subset_composed_schedule": ("cosine schedule from 3e-4", _COSINE),
     "subset_composed_averaged": ("averaged weights", {"ema": 0.95}),
+    "subset_composed_smoothed": ("smoothed labels", {"label_smoothing": 0.1}),
     "subset_composed_larger": ("images of 112 px", {"image_size": 112}),
     "subset_composed_cutmix": ("CutMix", {"mix": "cutmix"}),
 }
 
 # What else may have brought the steps' gain under shift: RandAugment, or nothing at all, with the
-# rest of what the steps change.
+# rest of what the steps change; and batch normalisation trained at the schedule's rate.
+_LONGER = {"budget": "subset_longer", "patience": None}
 _CONTROLS: Variants = {
-    "subset_longer": (
-        "no augmentation, three times as long",
-        {"budget": "subset_longer", "patience": None},
-    ),
+    "subset_longer": ("no augmentation, three times as long", _LONGER),
     "subset_rand_augment_longer": (
         "RandAugment, three times as long",
-        {"augmentation": "rand_augment", "budget": "subset_longer", "patience": None},
+        {"augmentation": "rand_augment"} | _LONGER,
     ),
     "subset_rand_augment_schedule": (
-        "RandAugment, cosine schedule from 3e-4",
-        {"augmentation": "rand_augment", "schedule": "cosine", "learning_rate": 3e-4}
-        | {"patience": None},
-    ),
-    "subset_composed_smoothed": (
-        "smoothed labels",
-        {"augmentation": "composed", "label_smoothing": 0.1},
+        "RandAugment, cosine schedule",
+        {"augmentation": "rand_augment"} | _COSINE,
     ),
     "subset_composed_batch_norm": (
-        "schedule, batch normalisation trained",
-        {"augmentation": "composed", "freeze_batch_norm": False, "schedule": "cosine"}
-        | {"learning_rate": 3e-4, "patience": None},
+        "composed, schedule, batch normalisation trained",
+        {"augmentation": "composed", "freeze_batch_norm": False} | _COSINE,
     ),
 }
 
@@ -161,7 +152,7 @@ def _titles(variants: Variants) -> dict[str, str]:
     return {name: title for name, (title, _) in variants.items()}
 
 
-TRIALS, REMEDIES, WAYS = map(_titles, (_TUNING, _REMEDIES, _WAYS))
+TRIALS, REMEDIES = map(_titles, (_TUNING, _REMEDIES))
 RATES, FAMILIES = map(_titles, (_RATES, _FAMILIES))
 ALONE, CONTROLS = map(_titles, (_ALONE, _CONTROLS))
 REFERENCE = next(iter(TRIALS))
@@ -241,40 +232,10 @@ def tuning() -> dict[str, Experiment]:
     return _variants(fine_tuned_on_subset().variant("", offline="rand_augment"), _TUNING)
 
 
-def remedies() -> dict[str, Experiment]:
-    """Return the answers to class imbalance of REMEDIES, on the fixed subset."""
-    return _variants(fine_tuned_on_subset(), _REMEDIES)
-
-
-def ways_of_fine_tuning() -> dict[str, Experiment]:
-    """Return fine-tuning on the fixed subset: as it is, without head first, batch norm trained."""
-    return _variants(fine_tuned_on_subset(), _WAYS)
-
-
-def rates_of_fine_tuning() -> dict[str, Experiment]:
-    """Return fine-tuning on the fixed subset at two rates, batch normalisation frozen or not."""
-    return _variants(fine_tuned_on_subset(), _RATES)
-
-
-def augmentations() -> dict[str, Experiment]:
-    """Return trainings on the fixed subset: plain, families alone and composed, RandAugment."""
-    return _variants(fine_tuned_on_subset(), _FAMILIES | _ALL_BUT_ONE)
-
-
-def alone() -> dict[str, Experiment]:
-    """Return composed augmentation on the fixed subset, and one change of `steps` at a time."""
-    return _variants(fine_tuned_on_subset().variant("", augmentation="composed"), _ALONE)
-
-
-def controls() -> dict[str, Experiment]:
-    """Return the trainings of CONTROLS, on the fixed subset."""
-    return _variants(fine_tuned_on_subset(), _CONTROLS)
-
-
 def steps() -> dict[str, Experiment]:
     """Return what was tried between the homework's fine-tuning and the course's final model.
 
-    Each begins at the one before; `alone` holds what they change, one thing at a time.
+    Each begins at the one before; ALONE holds what they change, one thing at a time.
     """
     composed = fine_tuned().variant(
         "ladder_composed",
@@ -347,11 +308,6 @@ def larger_final() -> Experiment:
     )
 
 
-def larger_longer() -> Experiment:
-    """Return a third part of the larger network's training: more of the second, for longer."""
-    return larger_final().variant("ladder_lite2_longer", budget="final", starts_from=larger_final())
-
-
 def ablation() -> dict[str, Experiment]:
     """Return the steps of ABLATION."""
     return {name: find(name) for name in ABLATION}
@@ -359,21 +315,17 @@ def ablation() -> dict[str, Experiment]:
 
 def catalogue() -> dict[str, Experiment]:
     """Return every named experiment with seed 0, in the order of the homework report."""
+    subset = fine_tuned_on_subset()
     return {
         **custom_cnns(),
         **_by_name(frozen("mobilenet_v3_small"), frozen(default_backbone())),
         **fine_tunings(),
         **tuning(),
         **_by_name(*map(fine_tuned_on_subset, SUBSET_OF_NETWORK)),
-        **ways_of_fine_tuning(),
-        **rates_of_fine_tuning(),
-        **remedies(),
-        **augmentations(),
-        **alone(),
-        **controls(),
+        **_variants(subset, _WAYS | _RATES | _REMEDIES | _FAMILIES | _ALL_BUT_ONE | _CONTROLS),
+        **_variants(subset.variant("", augmentation="composed"), _ALONE),
         **steps(),
-        **_by_name(longer(), final(), wide()),
-        **_by_name(larger_network(), larger_final(), larger_longer()),
+        **_by_name(longer(), final(), wide(), larger_network(), larger_final()),
     }
 
 

@@ -5,7 +5,7 @@ A finished training is one file, cached under its `identity`: weights, curves an
 
 import functools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ import numpy as np
 
 from helpers import course
 from helpers.changes import augment
+from helpers.course import CourseError
 from helpers.data.photographs import IMAGE_SIZE, ImageSet
 from helpers.data.sets import CourseData
 from helpers.evaluation import records
@@ -104,16 +105,6 @@ def result(experiment: Experiment, data: CourseData, force: bool = False) -> Res
     return _recorded(experiment, data)
 
 
-def accuracies(
-    results: dict[str, Result], image_sets: Iterable[str] = records.CHOOSE_ON
-) -> dict[str, dict[str, Estimate]]:
-    """Return {model: {image set: accuracy}}; sets that a source does not have are left out."""
-    return {
-        model: {name: of.accuracies[name] for name in image_sets if name in of.accuracies}
-        for model, of in results.items()
-    }
-
-
 def load_trained(experiment: Experiment, data: CourseData) -> keras.Model:
     """Return the experiment's network with its best weights, trained now if it is not cached.
 
@@ -129,6 +120,24 @@ def load_trained(experiment: Experiment, data: CourseData) -> keras.Model:
     model = _classifier(experiment, classes)
     networks.transfer_head(head, model)
     return model
+
+
+def load_recorded(experiment: Experiment, data: CourseData) -> keras.Model:
+    """Return the very network whose numbers are recorded, or the first one if there are none.
+
+    Training again would give another network under the same name.
+
+    Raises:
+        CourseError: if the numbers are recorded, and its weights are not cached here.
+    """
+    found, path = _recorded(experiment, data), _path(experiment, data)
+    if found and not (path.exists() and _gave(_read(path), found.logits["validation"])):
+        raise CourseError(
+            f"{experiment.run_name} is recorded, but its weights are not in this checkout's "
+            f"build/cache: `python -m helpers train run {experiment.name} --seeds "
+            f"{experiment.seed} --force` trains it again and replaces its records."
+        )
+    return load_trained(experiment, data)
 
 
 def features(network: str, data: CourseData, name: str, image_size: int = IMAGE_SIZE) -> np.ndarray:
@@ -238,6 +247,10 @@ def _read(path: Path) -> _Trained:
     logits = {n.removeprefix("logits_"): a for n, a in stored.items() if n.startswith("logits_")}
     count = len(stored) - len(logits)
     return _Trained(history, details, logits, [stored[f"weights_{i}"] for i in range(count)])
+
+
+def _gave(trained: _Trained, recorded: np.ndarray) -> bool:
+    return np.array_equal(records.half_logits(trained.logits["validation"]), recorded)
 
 
 def _path(experiment: Experiment, data: CourseData) -> Path:

@@ -620,7 +620,9 @@ for name, title in recipes.ABLATION.items():
 # %%
 shifted = [row["shifted validation"].value for row in table.values()]
 heading = f"From {shifted[0]:.0%} to {shifted[-1]:.0%} on shifted validation, in six steps"
-figure = charts.dot_panels(table, heading, "mean, lowest and highest seed in % (in brackets: seeds)")
+figure = charts.dot_panels(
+    table, heading, "mean, lowest and highest seed in % (in brackets: seeds)"
+)
 style.save(figure, "08_ablation", data.source, recorded.stamp)
 
 # %% [markdown]

@@ -8,6 +8,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -30,7 +31,10 @@ NO_PROSE = (
 
 
 def value(term):
-    """Return the number that a term of "from" names: of a record, quoted, a sum or a difference."""
+    """Return the number that a term of "from" names: of a record, quoted, a sum or a difference.
+
+    "mean NAME/SET/accuracy", or "lowest" or "highest", is of an experiment's three seeds.
+    """
     for sign, factor in ((" + ", 1), (" - ", -1)):
         if sign in term:
             first, second = term.rsplit(sign, 1)
@@ -38,6 +42,11 @@ def value(term):
     if term.startswith(("quoted ", "noted ")):
         number = term.partition(" ")[2]
         return float(number) if "." in number else int(number)
+    if term.startswith(("mean ", "lowest ", "highest ")):
+        of, _, key = term.partition(" ")
+        experiment, _, rest = key.partition("/")
+        seeds = [RECORDS[f"{experiment}-seed{k}/{rest}"]["value"] for k in range(3)]
+        return {"mean": fmean, "lowest": min, "highest": max}[of](seeds)
     key, field = (term, "value") if term in RECORDS else term.rsplit(" ", 1)
     assert key in RECORDS, f"readme_numbers.toml: no record has the key '{key}'"
     record = RECORDS[key]

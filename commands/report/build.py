@@ -94,13 +94,11 @@ def load(folder: Path) -> Records:
 def required(costs: dict) -> dict[str, Iterable[str]]:
     """Return the image sets that each run must have records for, those of OPTIONAL once trained."""
     runs: dict[str, Iterable[str]] = {}
-    for name in MODELS:
+    for name in MODELS | ABLATION:
         for seed in model_seeds(name):
             corrupted = ("medmnist_c",) if seed == 0 else ()
-            corrupted = CORRUPTED if name == HOMEWORK_FINAL else corrupted
+            corrupted = CORRUPTED if (name, seed) == (HOMEWORK_FINAL, 0) else corrupted
             runs[f"{name}-seed{seed}"] = (*PAIRED_SETS, "shifted_validation", *corrupted)
-    for name in ABLATION:
-        runs.setdefault(f"{name}-seed0", (*PAIRED_SETS, "shifted_validation", "medmnist_c"))
     for name in (*TRIALS, *REMEDIES, *FAMILIES, *ALONE, *CONTROLS):
         for seed in SEEDS:
             runs[f"{name}-seed{seed}"] = tuple(CHOOSING_SETS)

@@ -24,8 +24,11 @@ MODELS = {
     "fine_tuned_rand_augment": "the same, RandAugment, Adam",
     "fine_tuned_rand_augment_lion": "the same, RandAugment, Lion",
 }
-# Those that were trained with every seed of SEEDS; the others with the first.
-THREE_SEEDS = ("small_cnn", "mobilenet_v3_small_frozen", "efficientnet_lite0_frozen")
+# Of MODELS and ABLATION, those trained with every seed of SEEDS; the others with the first.
+THREE_SEEDS = (
+    *("small_cnn", "mobilenet_v3_small_frozen", "efficientnet_lite0_frozen"),
+    *("fine_tuned", HOMEWORK_FINAL, "ladder_strong", "ladder_all_layers", "ladder_batch_norm"),
+)
 
 # The homework's full-size fine-tunings, by what they differ in.
 FINE_TUNED = {
@@ -157,7 +160,7 @@ RATES, FAMILIES = map(_titles, (_RATES, _FAMILIES))
 ALONE, CONTROLS = map(_titles, (_ALONE, _CONTROLS))
 REFERENCE = next(iter(TRIALS))
 
-# From the homework report's fine-tuning to the course's final model, one seed each.
+# From the homework report's fine-tuning to the course's final model.
 ABLATION = {
     "fine_tuned": "fine-tuned, no augmentation",
     "fine_tuned_rand_augment": "RandAugment, once",
@@ -177,7 +180,7 @@ FROZEN_LAYERS = 30
 
 
 def model_seeds(name: str) -> tuple[int, ...]:
-    """Return the seeds that a model of MODELS was trained with."""
+    """Return the seeds that a model of MODELS or a step of ABLATION was trained with."""
     return SEEDS if name in THREE_SEEDS else SEEDS[:1]
 
 

@@ -508,9 +508,6 @@ pd.DataFrame(gains).T.round(1)
 #   points, an interval that holds zero, and it says nothing about shift.
 # - *Two shifted sets are two samples of possible changes.* Both draw from the same operations, but
 #   other cells meet other chains of them. Five intervals were drawn, too: one of them may stray.
-# - *How many questions are counted decides the verdict.* Table 2 of the [course
-#   report](../report/report.pdf) asks 32 of them at once, this one among them, and takes the luck of
-#   seeds from all recipes: its interval holds zero.
 # - *And we don't go back.* To switch to MobileNetV3-Small now would be choosing on the test set:
 #   its number would no longer report anything. What we may change is the rule for the next choice
 #   (more shifted images, more seeds, the smaller network where nothing tells two apart), and the

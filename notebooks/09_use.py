@@ -550,12 +550,12 @@ print(f"two classes allowed:   {metrics.fraction(of_two)}")
 #
 # ## What would you do next?
 #
-# - **Seeds.** Each step of the ablation in `08` was trained once. Three trainings of the short steps may
-#   tell whether training batch normalisation helps. It is the cheapest experiment here.
-# - **One change at a time, for longer.** In `08` only the strong chain could be told in eight epochs. Averaged
-#   weights, larger images and CutMix may need 40; so may the schedule.
-# - **More families.** A family that is left out is hardly made up for (`06`). What else happens to a photograph
-#   that none of ours imitates?
+# - **Seeds of the long steps.** The two longest steps of the ablation in `08` were trained once: what do two more
+#   trainings of each say?
+# - **One change at a time, for longer.** In `08` only the strong chain stood out from chance in eight epochs.
+#   Averaged weights, larger images and CutMix may need 40; so may the schedule.
+# - **More families.** Left out, colour was not made up for by the others, occlusion by more than half (`06`). What
+#   else happens to a photograph that none of ours imitates?
 # - **Cells from another laboratory**, to test the names and the answer *not a cell I know* alike.
 # - **The immature granulocyte**: photographs that two haematologists labelled, to learn where the border is
 #   that people draw.

@@ -95,12 +95,9 @@ def sentences_of_04():
     blind = difference((LITE0, 3), (MOBILE, 3), "validation")
     alone = recorded().compare(LITE0, MOBILE, "shifted_validation")
     assert gain > 0 > tables.difference(recorded(), LITE0, MOBILE, "shifted_test").high
-    as_one_of_many = tables.difference(recorded(), LITE0, MOBILE, "shifted_test", family="models")
-    assert as_one_of_many.sign == 0
     against_small = difference((SMALL, 3), (LITE0, 3), "shifted_test")
     assert against_small[1] < 0 < against_small[2]
     return [
-        f"asks {tables.COMPARISONS['models']} of them at once",
         f"{-clean[0]:.1f} points worse than the small CNN on clean validation, "
         f"and {shifted[0]:.1f} points better on shifted validation",
         f"(−{-test[0]:.1f})",
@@ -220,14 +217,21 @@ def sentences_of_06():
     composed = -100 * recorded().difference("subset_composed", SUBSET, "validation").value
     copies = ("subset_rand_augment_3_copies", "subset_rand_augment_copies")
     operations = -100 * recorded().difference(*copies, "validation").value
-    seeds = 100 * np.ptp(recorded().values(SMALL, "second_acquisition"))
+    trainings = 100 * recorded().values(recipes.HOMEWORK_FINAL, "second_acquisition")
+    assert round(trainings[1], 1) == round(trainings[2], 1)
+    gains = [
+        100 * recorded().difference(name, TUNED, "shifted_test").value
+        for name in (recipes.HOMEWORK_FINAL, "fine_tuned_rand_augment_lion")
+    ]
     means = {
         of: {n: recorded().mean(n, of).value for n in recipes.FAMILIES} for of in records.CHOOSE_ON
     }
     highest = [max(of_set, key=of_set.get) for of_set in means.values()]
     assert highest == ["subset_mild", "subset_composed"]
     return [
-        f"two seeds of one small CNN lie {seeds:.0f} points apart",
+        f"RandAugment brings {min(gains):.0f} to {max(gains):.0f} points under our shift",
+        f"the first of RandAugment reached {trainings[0]:.1f} % there, the next two "
+        f"{trainings[1]:.1f}",
         "the final model's gain is about a third of its gain elsewhere",
         "There most of the gain is left",
         "whoever asks sixteen questions",
@@ -239,6 +243,11 @@ def sentences_of_06():
         f"which adds {100 * adds[1].value:.0f}",
         f"Three operations cost {operations:.0f} points on clean photographs",
     ]
+
+
+def mean(experiment, image_set):
+    """Return an experiment's mean accuracy over its seeds, in per cent."""
+    return 100 * recorded().mean(experiment, image_set).value
 
 
 def by_family(image_set):
@@ -331,10 +340,12 @@ def sentences_of_08():
     assert 100 * (after - before) == pytest.approx(10, abs=0.5)
     steps = list(recipes.ABLATION)
     ladder = {
-        image_set: dict(zip(steps[1:], np.diff([value(n, image_set) for n in steps]), strict=True))
+        image_set: dict(zip(steps[1:], np.diff([mean(n, image_set) for n in steps]), strict=True))
         for image_set in ("validation", "shifted_validation", "second_acquisition")
     }
-    second = [f"{value(name, 'second_acquisition'):.0f}" for name in steps[3:5]]
+    second = [f"{mean(name, 'second_acquisition'):.0f}" for name in steps[3:5]]
+    lowest = 100 * recorded().mean("ladder_batch_norm", "second_acquisition").low
+    assert lowest > 86
     jumps = sorted(ladder["second_acquisition"].values())
     assert ladder["second_acquisition"]["ladder_batch_norm"] == jumps[-2]
     leads = [
@@ -402,12 +413,14 @@ def sentences_of_08():
         f"the network before some {digits[round(lost[0])]} points, the final model two or three",
         f"the final model alone names {alone.only_second}, "
         f"the first network alone {alone.only_first}.",
-        f"brings {shifted['ladder_strong']:.0f} points under shift",
-        f"brings {ladder['validation']['ladder_longer']:.0f} points on clean photographs",
-        f"which lost {digits[round(-ladder['validation']['ladder_strong'])]} points there",
-        f"RandAugment's {shifted['fine_tuned_rand_augment']:.0f} points and the "
-        f"{shifted['final']:.0f} of the larger images",
-        f"largest but one, {second[0]} to {second[1]} %",
+        f"RandAugment brings {shifted['fine_tuned_rand_augment']:.0f} points, the strong chain "
+        f"with its new schedule {shifted['ladder_strong']:.0f}",
+        f"with averaged weights and smoothed labels, another {shifted['ladder_longer']:.0f}",
+        f"the strong chain costs {-ladder['validation']['ladder_strong']:.0f} points, and the long "
+        f"training brings {ladder['validation']['ladder_longer']:.0f}",
+        f"the {shifted['final']:.0f} points of the larger images",
+        f"largest but one, {second[0]} to {second[1]} %, and none of its three trainings lies "
+        f"below {lowest:.0f}",
         f"it brings {100 * chain.value:.0f} points under shift",
         f"every one of the fifteen by {100 * min(lead.value for lead in leads):.0f} points or more",
         f"Lion at 5e-5 reaches {clean[0]:.1f} %, the strong chain {clean[1]:.1f} %",
@@ -591,19 +604,12 @@ def test_the_seed_that_leads_everywhere_else_is_last_on_the_second_acquisition()
 def test_verdicts_in_words_of_05_to_08_are_the_records():
     for image_set in ("validation", "test", "shifted_test", "second_acquisition"):
         assert recorded().difference(TUNED, LITE0, image_set).sign > 0
-    mild, rand = "fine_tuned_mild", "fine_tuned_rand_augment"
-    p = {
-        (name, image_set): recorded().compare(name, TUNED, image_set).p_value
-        for name in (mild, rand)
-        for image_set in ("shifted_test", "second_acquisition")
-    }
-    assert p[rand, "shifted_test"] < 0.001 < 0.05 < p[mild, "shifted_test"]
-    assert p[mild, "second_acquisition"] < 0.001
-    assert gain("second_acquisition", TUNED, mild) > 0 < gain("shifted_test", TUNED, rand)
-    on_test = recorded().compare(rand, TUNED, "test")
-    assert on_test.only_first < on_test.only_second
-    assert on_test.p_value < 0.01
-    assert recorded().compare(rand, TUNED, "validation").p_value > 0.05
+    against = [(name, TUNED) for name in recipes.FINE_TUNED if name != TUNED]
+    for image_set in ("validation", "test", "second_acquisition"):
+        assert signs(against, image_set, 12) == [0, 0, 0]
+    assert signs(against, "shifted_test", 12) == [0, 1, 1]
+    second = [recorded().difference(*pair, "second_acquisition").value for pair in against]
+    assert min(second) > 0
 
 
 def test_the_released_network_before_is_like_the_recorded_one():
@@ -649,7 +655,7 @@ def test_verdicts_over_seeds_of_05_06_and_08_are_the_records():
     families = [(name, baseline) for name in recipes.FAMILIES if name != baseline]
     clean, shifted = (signs(families, of, 2 * len(families)) for of in records.CHOOSE_ON)
     assert clean == [0, 0, 0, 0, -1, 0, 0, 0]
-    assert shifted == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert shifted == [0, 0, 1, 1, 1, 1, 1, 1]
     copies = "subset_rand_augment_copies"
     questions = [("subset_rand_augment", copies), ("subset_rand_augment_3_copies", copies)]
     assert signs(questions, "validation") == [0, -1]
@@ -658,8 +664,8 @@ def test_verdicts_over_seeds_of_05_06_and_08_are_the_records():
     steps = list(zip(steps[1:], steps, strict=False))
     told = {of: signs(steps, of, 2 * len(steps)) for of in records.CHOOSE_ON}
     assert told == {
-        "validation": [0, 0, 0, 0, 1, 0],
-        "shifted_validation": [0, 1, 0, 0, 0, 0],
+        "validation": [0, -1, 0, 0, 1, 0],
+        "shifted_validation": [1, 1, 0, 0, 1, 0],
     }
     trials = ("tuning_2_operations", "tuning_lion_1e-4", "tuning_lion_5e-5")
     against = [(name, "subset_composed") for name in trials]

@@ -431,8 +431,9 @@ style.save(charts.dots(table, heading), "05_full_size", data.source, recorded.st
 #
 # Three recipes on the same fixed subset of 3,000 photographs, three seeds each. A
 # paired difference counts every image once, with the fraction of seeds that name it correctly; its interval holds two
-# kinds of chance, other images and other seeds (`03_custom_cnns` explains both). We ask four questions, so each
-# interval is widened until all four hold together (`06_augment` says why).
+# kinds of chance, other images and other seeds (`03_custom_cnns` explains both). Three seeds say little about their
+# own spread, so it is taken from all recipes with several seeds. We ask four questions, so each interval is
+# widened until all four hold together (`06_augment` says why).
 
 # %%
 BASELINE = "subset_fine_tuned"
@@ -556,8 +557,7 @@ pd.DataFrame(rows, columns=["against EfficientNet-Lite0", "judged on", "points"]
 
 # %% [markdown]
 # <!-- seeds -->
-# **None of the three is told apart from Lite0**, Lite1 and MobileNetV3-Small with three trainings each, Lite2
-# with one. That does not make them equal, but what Lite1 costs in time buys nothing that shows here. All are
+# **None of the three is told apart from Lite0**, with three trainings of each. That does not make them equal, but what Lite1 costs in time buys nothing that shows here. All are
 # small backbones, fine-tuned without augmentation; the table cannot say what a large network would do with
 # a better recipe. The competition's winner used a very large one.
 #

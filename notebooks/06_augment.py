@@ -558,13 +558,12 @@ heading = (
     f"The fine-tuned ones lie {gaps['validation']:.1f} points apart on validation, "
     f"{gaps['shifted test']:.1f} on the shifted test"
 )
-label = "mean, lowest and highest seed in % (in brackets: seeds); each panel has its own scale"
-figure = charts.dot_panels(table, heading, label)
+figure = charts.dot_panels(table, heading, "mean of seeds, in %")
 style.save(figure, "06_clean_and_shifted", data.source, recorded.stamp)
 
 # %% [markdown]
-# (An arrow stands for a row that lies outside its panel.) Three recipes against no augmentation, on four sets:
-# twelve questions.
+# (In brackets: how many seeds; a line reaches from the lowest to the highest. Each panel has its own scale.) Three
+# recipes against no augmentation, on four sets: twelve questions.
 
 # %%
 judged_on = ("validation", "test", "shifted_test", "second_acquisition")

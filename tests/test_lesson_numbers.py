@@ -380,7 +380,6 @@ def sentences_of_08():
     assert nearest == "subset_rand_augment_schedule"
     lion = "tuning_lion_5e-5"
     clean = [100 * recorded().mean(n, "validation").value for n in (lion, "subset_strong")]
-    collapsed = 100 * recorded().values("tuning_adam_1e-3", "validation").mean()
     recall = {label: [f"{100 * of:.0f}" for of in pair] for label, pair in recalls().items()}
     matrix = metrics.confusion(
         recorded().labels("shifted_validation"), recorded().logits(FINAL, "shifted_validation")
@@ -402,10 +401,13 @@ def sentences_of_08():
     minutes = sum(
         recorded().record(name, "test").details["seconds"] for name in ("ladder_lite2", LARGER)
     )
-    frozen = value("subset_fine_tuned", "validation") - value("subset_1e-3", "validation")
-    assert value("subset_batch_norm_1e-3", "validation") > value(
-        "subset_batch_norm_trained", "validation"
-    )
+    rates = {name: recorded().values(name, "validation") for name in recipes.RATES}
+    assert [len(values) for values in rates.values()] == [3] * 4
+    failed = rates.pop("subset_1e-3")
+    assert failed.max() < min(values.min() for values in rates.values())
+    assert rates["subset_batch_norm_1e-3"].min() > rates["subset_batch_norm_trained"].max()
+    adam = sorted(100 * recorded().values("tuning_adam_1e-3", "validation"))
+    assert recorded().values("tuning_lion_1e-3", "validation").max() < 0.2
     return [
         f"{gain('test'):.0f} point apart at home, {gain('shifted_test'):.0f} under shift",
         f"a network with {value(TUNED, 'test'):.0f} % at home loses a third",
@@ -424,8 +426,8 @@ def sentences_of_08():
         f"it brings {100 * chain.value:.0f} points under shift",
         f"every one of the fifteen by {100 * min(lead.value for lead in leads):.0f} points or more",
         f"Lion at 5e-5 reaches {clean[0]:.1f} %, the strong chain {clean[1]:.1f} %",
-        f"collapses to {collapsed:.0f} % on validation",
-        f"it costs {frozen:.0f} points there, and none",
+        f"end anywhere between {100 * failed.min():.0f} and {100 * failed.max():.0f} %",
+        f"ended at {adam[0]:.0f}, {adam[1]:.0f} and {adam[2]:.0f} % on validation",
         f"at 128, {minutes / 60:.0f} minutes in all",
         f"Confirmed: {gain('unseen_only', FINAL, LARGER):.1f} points",
         f"leads each of them by {100 * control_leads[nearest].value:.1f} points or more",
@@ -651,7 +653,7 @@ def test_verdicts_over_seeds_of_05_06_and_08_are_the_records():
         assert signs([(name, baseline) for name in recipes_of_05], image_set) == [0, -1]
         networks = [n for n in recipes.SUBSET_OF_NETWORK.values() if n != baseline]
         assert signs([(name, baseline) for name in networks], image_set) == [0, 0, 0]
-        assert [len(recorded().seeds(name, image_set)) for name in networks] == [3, 1, 3]
+        assert [len(recorded().seeds(name, image_set)) for name in networks] == [3, 3, 3]
     families = [(name, baseline) for name in recipes.FAMILIES if name != baseline]
     clean, shifted = (signs(families, of, 2 * len(families)) for of in records.CHOOSE_ON)
     assert clean == [0, 0, 0, 0, -1, 0, 0, 0]

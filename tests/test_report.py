@@ -146,7 +146,7 @@ def test_without_the_optional_runs_the_report_says_what_is_not_measured(built, t
     (row,) = [row for row in found["report_table1"]["rows"] if row[0] == "CNN 2"]
     assert set(row[1:]) == {tables.NONE}
     assert "run vgg_like --seeds 0`" in found["report_table1"]["note"]
-    assert "helpers train robustness vgg_like`" in found["report_table1"]["note"]
+    assert "helpers train robustness vgg_like --seeds 0`" in found["report_table1"]["note"]
     compared = [row for row in found["report_table2"]["rows"] if "CNN 2" in row[0]]
     assert {cell for row in compared for cell in row[1:]} == {tables.NONE}
     assert len(found["report_table4"]["rows"]) == len(recipes.TRIALS)
@@ -172,7 +172,7 @@ def test_one_missing_seed_or_image_set_leaves_the_rest(built, tmp_path):
     loaded = report.load(folder)
     text = report.missing(loaded)
     assert "run tuning_lion_1e-4 --seeds 2\n" in text
-    assert text.endswith("helpers train robustness vgg_like")
+    assert text.endswith("helpers train robustness vgg_like --seeds 0")
     (row,) = [row for row in tables.models(loaded).as_json()["rows"] if row[0] == "CNN 2"]
     assert [place for place, cell in enumerate(row) if cell == tables.NONE] == [7, 8, 9]
     rows = {row[0]: set(row[1:]) for row in tables.tuning(loaded).as_json()["rows"]}

@@ -89,7 +89,6 @@ def numbers(records: Records) -> dict:
         "corruptions": _corruptions(records),
         "comparisons": {family: str(count) for family, count in COMPARISONS.items()},
         "same recipe": _same_recipe(records),
-        "two networks": _two_networks(records),
         "ladder": _ladder(records),
         "unseen alone": _unseen_alone(records),
         "second acquisition": _second_acquisition(records),
@@ -217,13 +216,6 @@ def _same_recipe(records: Records) -> dict[str, str]:
         count = sum(p_value < LEVEL for p_value in p_values)
         found[image_set] = f"{count} of {len(p_values)}"
     return found
-
-
-def _two_networks(records: Records) -> dict[str, str]:
-    """Return McNemar's test of the homework's final network against none augmented."""
-    test = records.compare(HOMEWORK_FINAL, "fine_tuned", "shifted_test")
-    counts = {"only first": str(test.only_first), "only second": str(test.only_second)}
-    return {"p": p_text(test.p_value), **counts}
 
 
 def _ladder(records: Records) -> dict[str, object]:

@@ -98,7 +98,13 @@ def main(arguments: list[str] | None = None) -> int:
     _check_target(options.to)
     if options.experiment:
         experiment = recipes.find(options.experiment)
-        model = run.load_trained(experiment, load_course_data())
+        data = load_course_data()
+        if len(data.class_names) != len(CLASS_NAMES):
+            raise CourseError(
+                f"A submission answers with {len(CLASS_NAMES)} classes, but these images have "
+                f"{len(data.class_names)}: train it on another source (BLOODCELLS_SOURCE)."
+            )
+        model = run.load_trained(experiment, data)
     else:
         model = released.load(PACKED)
     write_submission(model, options.to, options.views)

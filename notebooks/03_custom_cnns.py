@@ -372,7 +372,8 @@ print(f"{len(few)} images, stopped after {len(history['loss'])} epochs")
 # probabilities of them, and `argmax` takes the class with the largest:
 
 # %% tags=["nbval-ignore-output"]
-rows = np.random.default_rng(0).choice(len(data["validation"]), 6, replace=False)
+count = min(6, len(data["validation"]))
+rows = np.random.default_rng(0).choice(len(data["validation"]), count, replace=False)
 asked = data["validation"].rows(rows)
 probabilities = softmax(network.predict(asked.images, verbose=0))
 answers = probabilities.argmax(axis=1)
@@ -382,7 +383,9 @@ titles = [
     f"{data.class_names[true]}\n→ {data.class_names[answer]}, {sure[answer]:.0%}"
     for true, answer, sure in zip(asked.labels, answers, probabilities, strict=True)
 ]
-heading = f"True class → answer, and how sure it is: {(answers == asked.labels).sum()} of 6 correct"
+heading = (
+    f"True class → answer, and how sure it is: {(answers == asked.labels).sum()} of {count} correct"
+)
 style.save(style.contact_sheet(asked.images, titles, 3, heading), "03_answers", data.source)
 
 # %% [markdown]

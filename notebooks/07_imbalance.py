@@ -331,7 +331,7 @@ def probe_logits(rows, class_weight=None):
         StandardScaler(), LogisticRegression(C=1.0, max_iter=500, class_weight=class_weight)
     )
     probe.fit(train_features[rows], few.labels[rows])
-    return probe.decision_function(validation_features)
+    return probe.predict_log_proba(validation_features)
 
 
 # %% tags=["nbval-ignore-output"]

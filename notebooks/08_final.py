@@ -122,10 +122,12 @@ models = {"before": released.load("fine_tuned"), "after": released.load("final")
 # %% tags=["nbval-ignore-output"]
 if data.source.is_published:
     print("Your images are photographs like those that both networks were trained on.")
-elif card["class_names"] == list(data.class_names):
-    print("Both networks are strangers to synthetic cells: the live numbers only show the method.")
-else:
+elif card["class_names"] != list(data.class_names):
     print("Your classes are others: the live cells ask only whether an answer survives a change.")
+elif data.source.are_photographs:
+    print("Your photographs are strangers to both networks: see how they bear another camera.")
+else:
+    print("Both networks are strangers to synthetic cells: the live numbers only show the method.")
 
 # %% [markdown]
 # ## What breaks it?

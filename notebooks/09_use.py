@@ -93,10 +93,12 @@ print(f"trained on {card['training']['train_images']:,} images, knows {len(class
 # %% tags=["nbval-ignore-output"]
 if data.source.is_published:
     print("Your images are photographs like those that it was trained on.")
-elif class_names == list(data.class_names):
-    print("It is a stranger to synthetic cells: the live numbers only show the method.")
-else:
+elif class_names != list(data.class_names):
     print("Your classes are others than its own: the live numbers only show the method.")
+elif data.source.are_photographs:
+    print("Your photographs are strangers to it: see how it bears another camera.")
+else:
+    print("It is a stranger to synthetic cells: the live numbers only show the method.")
 
 # %% [markdown]
 # Here it looks at cells of shifted *validation*. We keep away from the tests, as before. The first line is
@@ -480,7 +482,7 @@ pictures |= {"field": field, "squares": nonsense["squares"], "noise": nonsense["
 figure, axis = plt.subplots(figsize=(6.8, 3.6))
 axis.imshow(field)
 axis.set_axis_off()
-figure.suptitle(f"A field of {len(upper) + len(lower)} cells: how many will be found?")
+figure.suptitle(f"A made-up field: {len(upper) + len(lower)} cells of different smears, side by side")
 style.save(figure, "09_field", data.source)
 
 # %% tags=["nbval-ignore-output"]

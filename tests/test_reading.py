@@ -339,6 +339,12 @@ def test_a_folder_that_may_not_be_read_is_not_called_empty(tmp_path, monkeypatch
     assert str(top / "a") in str(raised.value)
 
 
+def test_class_names_are_such_as_can_be_typed(tmp_path):
+    """A zip that was made on a Mac holds an accented letter as two."""
+    split = {"Bla\u0308tter/1.png": png(), "b/2.png": png()}
+    assert read_class_folders(zip_of(tmp_path, split))[2] == ("Bl\u00e4tter", "b")
+
+
 def test_altered_archives_and_arrays_are_one_sentence_each(tmp_path):
     """A small fuzzer: whatever bytes are altered, the answer is images or a CourseError."""
     rng = np.random.default_rng(0)

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -168,15 +169,20 @@ def test_other_shapes_views_and_sizes_are_refused(model, tmp_path, monkeypatch):
 
 def test_the_command_writes_a_trained_experiment(model, tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(submission, "load_course_data", lambda: "data")
+    data = SimpleNamespace(class_names=CLASS_NAMES)
+    monkeypatch.setattr(submission, "load_course_data", lambda: data)
     monkeypatch.setattr(run, "load_trained", lambda *given: asked.append(given) or model)
     path = tmp_path / "submission.zip"
     assert submission.main(["fine_tuned", "--views", "8", "--to", str(path)]) == 0
-    assert asked == [(recipes.fine_tuned(), "data")]
+    assert asked == [(recipes.fine_tuned(), data)]
     with zipfile.ZipFile(path) as archive:
         assert "\nVIEWS = 8\n" in archive.read("model.py").decode()
     with pytest.raises(CourseError, match="There is no experiment 'unheard_of'"):
         submission.main(["unheard_of", "--to", str(path)])
+    data.class_names = CLASS_NAMES[:5]
+    with pytest.raises(CourseError, match="these images have 5: train it on another source"):
+        submission.main(["fine_tuned", "--to", str(path)])
+    assert len(asked) == 1, "refused before it is trained"
 
 
 def test_without_an_experiment_the_command_packs_the_released_model(

@@ -79,7 +79,7 @@ def homework_set(photographs: Photographs, variant: str = "identical") -> Homewo
         rows,
         class_count=len(photographs.class_names),
         variant=variant,
-        copies_per_label=max(1, round(COPIES_PER_LABEL * len(rows) / CLASS_COUNTS.sum())),
+        copies_per_label=max(2, round(COPIES_PER_LABEL * len(rows) / CLASS_COUNTS.sum())),
     )
     index = np.concatenate([rows, np.full(planted.sum(), -1)])
     return HomeworkSet(images, labels, planted, index, photographs.class_names, photographs.source)

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import stat
+import unicodedata
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -386,7 +387,12 @@ def _decode_classes(name: str, files: Readers, folders: set[Parts]) -> ClassFold
             rgb = decode(files[parts](), f"{file_names[row]} in {name}")
             images[row] = resized_square(rgb, *central_square(rgb, PBC_CROP if is_pbc else None))
             bar.update()
-    return images, labels, CLASS_NAMES if is_pbc else tuple(class_folders), file_names
+    return images, labels, CLASS_NAMES if is_pbc else tuple(map(_typed, class_folders)), file_names
+
+
+def _typed(name: str) -> str:
+    """Return a name as keyboards type it: zips made on a Mac split accented letters in two."""
+    return unicodedata.normalize("NFC", name)
 
 
 def is_litter(parts: Parts) -> bool:

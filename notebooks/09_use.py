@@ -482,7 +482,9 @@ pictures |= {"field": field, "squares": nonsense["squares"], "noise": nonsense["
 figure, axis = plt.subplots(figsize=(6.8, 3.6))
 axis.imshow(field)
 axis.set_axis_off()
-figure.suptitle(f"A made-up field: {len(upper) + len(lower)} cells of different smears, side by side")
+figure.suptitle(
+    f"A made-up field: {len(upper) + len(lower)} cells of different smears, side by side"
+)
 style.save(figure, "09_field", data.source)
 
 # %% tags=["nbval-ignore-output"]

@@ -557,9 +557,10 @@ pd.DataFrame(rows, columns=["against EfficientNet-Lite0", "judged on", "points"]
 
 # %% [markdown]
 # <!-- seeds -->
-# **None of the three is told apart from Lite0**, with three trainings of each. That does not make them equal, but what Lite1 costs in time buys nothing that shows here. All are
-# small backbones, fine-tuned without augmentation; the table cannot say what a large network would do with
-# a better recipe. The competition's winner used a very large one.
+# **None of the three is told apart from Lite0**, with three trainings of each. That does not make them equal,
+# but what Lite1 costs in time buys nothing that shows here. All are small backbones, fine-tuned without
+# augmentation; the table cannot say what a large network would do with a better recipe. The competition's
+# winner used a very large one.
 #
 # ## Recap
 #

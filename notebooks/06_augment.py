@@ -538,10 +538,10 @@ pd.DataFrame(rows, columns=["question", "judged on", "points"])
 #
 # ## At full size: the report's own ladder
 #
-# The report went up these steps: a frozen network, fine-tuning, mild augmentation, RandAugment. It
-# could compare them by one number at home, validation. We set the shifted test and the
-# [second acquisition](../docs/glossary.md#second-acquisition) beside it. The steps were fixed by the report before anybody here saw a test image, and
-# nothing is chosen among them, so the test may judge them all.
+# The report went up these steps: a frozen network, fine-tuning, mild augmentation, RandAugment. It could
+# compare them by one number at home, validation. We set the shifted test and the [second
+# acquisition](../docs/glossary.md#second-acquisition) beside it. The steps were fixed by the report before
+# anybody here saw a test image, and nothing is chosen among them, so the test may judge them all.
 
 # %%
 ladder = {"efficientnet_lite0_frozen": "frozen", **recipes.FINE_TUNED}

@@ -626,9 +626,10 @@ figure = charts.dot_panels(table, heading, "mean of seeds, in %")
 style.save(figure, "08_ablation", data.source, recorded.stamp)
 
 # %% [markdown]
-# (In brackets: how many seeds; a line reaches from the lowest to the highest.) Which steps can be told from chance? Each is compared with the one before, on the two sets that may
-# choose: twelve questions, so the intervals are widened by Bonferroni's correction (`06_augment`). They
-# also count the luck of the seed, which is taken from all recipes that were trained with several seeds.
+# (In brackets: how many seeds; a line reaches from the lowest to the highest.) Which steps can be told from
+# chance? Each is compared with the one before, on the two sets that may choose: twelve questions, so the
+# intervals are widened by Bonferroni's correction (`06_augment`). They also count the luck of the seed, which
+# is taken from all recipes that were trained with several seeds.
 
 # %%
 rows = {}

@@ -159,9 +159,9 @@ moved = np.abs(turned.mean(axis=0) - views.mean(axis=0)).max()
 print(f"eight views: turning the cell moves a probability by up to {moved:.6f}")
 
 # %% [markdown]
-# (A probability may move by half while the class stays.) The average of all eight is the same for a turned cell, up to rounding, whatever the network is: that is
-# why all eight and not three. No training is needed. The price is eight times the time of every
-# prediction. Recorded on the sets that report:
+# (A probability may move by half while the class stays.) The average of all eight is the same for a turned
+# cell, up to rounding, whatever the network is: that is why all eight and not three. No training is needed.
+# The price is eight times the time of every prediction. Recorded on the sets that report:
 
 # %%
 for image_set in records.REPORT_ON:

@@ -17,6 +17,7 @@ from scipy import special
 from commands import cells, familiarity
 from helpers.course import CourseError
 from helpers.data import reading
+from helpers.data.photographs import CLASS_NAMES
 from helpers.models import released
 
 # Width and height of the PBC photographs: as published, and as a mirror may hold them. Those of
@@ -45,6 +46,11 @@ class Network(NamedTuple):
     model: keras.Model
     reference: familiarity.Reference | None
     allowed: np.ndarray
+
+    @property
+    def finds_cells(self) -> bool:
+        """Whether its classes are the course's: a leaf has no nucleus to look for."""
+        return set(self.card["class_names"]) <= set(CLASS_NAMES)
 
     def asked(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return float64 (N, classes), each row of sum 1, and distances from the training, (N,).

@@ -212,6 +212,8 @@ def _note(name: str, network: Network) -> str:
     rest = f"What is unlike its training images is {UNKNOWN!r}; all else is called one of {of}."
     if not network.reference:
         rest = f"It calls whatever it is shown one of {of}."
+    if not network.finds_cells:
+        rest += " Its classes are not the course's, so no cell is looked for."
     return f"Model {name}: {released.summary(network.card)}. {rest} {CAUTION}"
 
 
@@ -316,7 +318,8 @@ def main(arguments: list[str] | None = None) -> int:
     _say(note)
     found: list[Answer] = []
     try:
-        for answer in _answers(files, network, options.pbc, options.whole):
+        whole = options.whole or not network.finds_cells
+        for answer in _answers(files, network, options.pbc, whole):
             # The pictures of a sheet are kept, and no others.
             shown = drawn and len(found) < SHEET_IMAGES
             found.append(answer if shown else answer._replace(picture=None))

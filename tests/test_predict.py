@@ -283,6 +283,22 @@ def answers_of(probabilities: np.ndarray) -> list:
     ]
 
 
+def test_no_cell_is_looked_for_by_a_model_of_other_classes(work, monkeypatch, capsys):
+    def never(image):
+        raise AssertionError("its classes are no cells")
+
+    network = asking.load_network(released.DEFAULT, None)
+    names = [f"leaf {k}" for k in range(8)]
+    leaves = network._replace(card=network.card | {"class_names": names})
+    monkeypatch.setattr(predict, "load_network", lambda *_: leaves)
+    monkeypatch.setattr(cells, "find_cells", never)
+    save(work / "leaf.png", IMAGES[0])
+    assert predict.main(["leaf.png"]) == 0
+    found = capsys.readouterr().out
+    assert "so no cell is looked for" in found
+    assert "leaf.png: leaf " in found
+
+
 def test_the_sheet_shows_each_image_with_its_class():
     probabilities = np.full((9, 8), 0.02)
     probabilities[np.arange(9), [6, 6, 6, 6, 6, 3, 3, 3, 7]] = 0.86

@@ -30,8 +30,8 @@ def test_the_identity_of_every_record_is_its_experiments():
 
 
 def test_titles_are_of_trainings_that_there_are():
-    groups = (recipes.TRIALS, recipes.REMEDIES, recipes.WAYS, recipes.FAMILIES, recipes.ABLATION)
-    for titles in (*groups, recipes.MODELS, recipes.FINE_TUNED):
+    groups = (recipes.TRIALS, recipes.REMEDIES, recipes.FAMILIES, recipes.ABLATION)
+    for titles in (*groups, recipes.ALONE, recipes.CONTROLS, recipes.MODELS, recipes.FINE_TUNED):
         assert set(titles) <= set(CATALOGUE)
     assert set(recipes.SUBSET_OF_NETWORK.values()) <= set(CATALOGUE)
 

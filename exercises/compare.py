@@ -66,6 +66,8 @@ def array(answer: object, expected: np.ndarray, tolerance: float = 0.0) -> str |
 
 
 VERDICTS = ("better", "worse", "not told apart")
+# Where a reader's own images leave no room for the improvement that is asked for.
+TOO_EASY = "These images leave nothing to gain ({:.1%} already): try this one on others."
 
 
 def seeds(answer: object) -> str | None:

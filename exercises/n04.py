@@ -217,6 +217,8 @@ def surviving_features(answer: object, plain: np.ndarray, altered: object) -> st
         return "Classes are whole numbers; those look like probabilities or scores."
     goal = (plain == altered.labels).mean() + _GAIN
     reached = (found == altered.labels).mean()
+    if goal >= 1:
+        return compare.TOO_EASY.format(goal - _GAIN)
     if reached == 1:
         return "Every image is correct: those are the labels, or the probe was trained on them."
     if reached < goal:

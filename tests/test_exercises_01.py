@@ -122,3 +122,5 @@ def test_01_6():
     almost = np.where(np.arange(200) < 199, labels[judged], (labels[judged] + 1) % 3)
     refused("01.6", almost, "seen `judged`", **given)
     refused("01.6", labels, "The shape", **given)
+    easy = given | {"by_colour": np.where(np.arange(200) < 190, labels[judged], 9)}
+    refused("01.6", labels[judged], "nothing to gain (95.0% already)", **easy)

@@ -170,6 +170,11 @@ def test_predictions_that_fall_short(answer, words):
     refused("04.6", answer, words, plain=plain, altered=JUDGE)
 
 
+def test_images_that_leave_nothing_to_gain():
+    plain = np.where(np.arange(120) < 118, LABELS, 9)
+    refused("04.6", LABELS, "nothing to gain (98.3% already)", plain=plain, altered=JUDGE)
+
+
 def test_predictions_that_are_better():
     plain = np.where(np.arange(120) < 60, LABELS, 9)
     better = np.where(np.arange(120) < 66, LABELS, 9)

@@ -80,6 +80,12 @@ CASES = [
 ]
 
 
+def test_a_perfect_baseline_leaves_nothing_to_gain():
+    perfect = np.eye(LOGITS.shape[1])[LABELS]
+    found = find("07.5").verdict(BETTER, baseline=perfect, labels=LABELS)
+    assert "nothing to gain (100.0% already)" in found
+
+
 @pytest.mark.parametrize(("name", "given", "right", "wrong"), CASES, ids=lambda v: str(v)[:8])
 def test_the_right_answer_is_accepted(name, given, right, wrong):
     assert find(name).verdict(right, **given) is None

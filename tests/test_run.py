@@ -124,6 +124,11 @@ def test_a_damaged_cache_is_told_and_made_anew(data, capsys):
     assert "damaged" in capsys.readouterr().out
 
 
+def test_records_know_which_networks_begin_at_random_weights():
+    """Their seeds are pooled apart from the others'."""
+    assert set(records.FROM_SCRATCH) == set(run.FROM_SCRATCH)
+
+
 def test_two_runs_of_one_training_do_not_get_in_each_others_way(data, monkeypatch):
     trained, train = [], run._train
 

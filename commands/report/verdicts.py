@@ -127,13 +127,6 @@ def _pair(records: Records, first: str, second: str, image_set: str) -> dict[str
     return _difference_texts(difference(records, first, second, image_set, family="models"))
 
 
-def p_text(p_value: float) -> str:
-    """Return "p < 0.001", or p with two decimals, three below 0.01."""
-    if p_value < 0.001:
-        return "p < 0.001"
-    return f"p = {p_value:.{2 if p_value >= 0.01 else 3}f}"
-
-
 def _difference_texts(found: Difference) -> dict[str, str]:
     texts = {name: points(getattr(found, name)) for name in ("value", "low", "high")}
     return {**texts, "verdict": {1: "better", -1: "worse", 0: "chance"}[found.sign]}
@@ -407,7 +400,6 @@ def _search(records: Records) -> dict[str, str]:
     return {
         "trials": str(len(trials)),
         "best": percent(records.estimate(trials[0], image_set).value),
-        "reference": percent(records.estimate(REFERENCE, image_set).value),
         "of list": TRIALS[of_list],
         "of list value": percent(records.estimate(of_list, image_set).value),
     }
@@ -415,12 +407,12 @@ def _search(records: Records) -> dict[str, str]:
 
 def _corruptions(records: Records) -> dict[str, str]:
     values = {name: records.estimate(HOMEWORK_FINAL, name).value for name in CORRUPTED[1:]}
-    found = {"count": str(len(values))}
-    for word, choose in (("hardest", min), ("easiest", max)):
-        name = choose(values, key=values.get)
-        found[word] = name.removeprefix("medmnist_c/").replace("_", " ")
-        found[f"{word} value"] = percent(values[name])
-    return found
+    hardest = min(values, key=values.get)
+    return {
+        "count": str(len(values)),
+        "hardest": hardest.removeprefix("medmnist_c/").replace("_", " "),
+        "hardest value": percent(values[hardest]),
+    }
 
 
 def _backbones(records: Records) -> list[dict[str, str]]:
